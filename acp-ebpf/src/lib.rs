@@ -1,0 +1,1 @@
+//! Map ABI and decision functions of the kernel plane.

@@ -1,0 +1,3 @@
+//! Placeholder until the programs land.
+
+fn main() {}
