@@ -1,0 +1,255 @@
+//! A request's body, read to its framed end and not one byte further.
+//!
+//! A body that arrived with its head is used where it lies; only the rest is read into a buffer of its own. Bytes
+//! behind a chunked body become the start of the next request ([`Body::leftover`]). A body that nobody wanted is
+//! drained within a bound, or the connection closes: its bytes are never read as a request (CVE-2025-4366,
+//! CVE-2026-2833).
+
+use std::ops::Range;
+
+use super::buffers::Lease;
+use super::runtime::{self, TcpStream};
+use crate::http::chunked;
+use crate::http::head::Framing;
+use crate::reason::Reason;
+
+/// Room made for each read of a body whose length is not known, and the step of its memory lease.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Answer to `Expect: 100-continue` (RFC 9110 §10.1.1), sent once identity and limits passed.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Where the content is.
+#[derive(Debug)]
+enum Place {
+    /// In the connection's input buffer.
+    Input(Range<usize>),
+    /// In [`Body::own`].
+    Own,
+}
+
+/// Whether the connection can carry another request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// The next request starts cleanly.
+    Reusable,
+    /// Close it: body bytes are, or may be, still to come.
+    Close,
+}
+
+/// One request's body.
+#[derive(Debug)]
+pub struct Body {
+    framing: Framing,
+    /// Offset of the first body byte in the input buffer.
+    start: usize,
+    place: Place,
+    own: Vec<u8>,
+    /// Bytes of the input buffer behind the head that belong to this body's framing.
+    taken: usize,
+    /// Bytes that were read behind the end of a chunked body.
+    spill: Vec<u8>,
+    decoder: chunked::Decoder,
+    expect_continue: bool,
+    complete: bool,
+    lease: Option<Lease>,
+}
+
+impl Body {
+    /// The body of a request whose head ends at `start` of the input buffer.
+    #[must_use]
+    pub fn new(framing: Framing, start: usize, expect_continue: bool) -> Self {
+        Self {
+            framing,
+            start,
+            place: Place::Input(start..start),
+            own: Vec::new(),
+            taken: 0,
+            spill: Vec::new(),
+            decoder: chunked::Decoder::new(),
+            expect_continue,
+            complete: matches!(framing, Framing::None | Framing::Length(0)),
+            lease: None,
+        }
+    }
+
+    /// The content; all of it once [`Body::read`] succeeded.
+    #[must_use]
+    pub fn bytes<'b>(&'b self, input: &'b [u8]) -> &'b [u8] {
+        match &self.place {
+            Place::Input(range) => &input[range.clone()],
+            Place::Own => &self.own,
+        }
+    }
+
+    /// Whether nothing of it is left to read.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Reads all of it, at most `max` bytes of content. `lease` sets memory aside for what did not come with the head.
+    ///
+    /// # Errors
+    /// `BodyTooLarge`; `Overloaded` when no memory may be leased; `MalformedRequest` for chunk syntax; `ClientClosed`
+    /// when the stream ended first.
+    pub async fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        input: &[u8],
+        max: usize,
+        lease: impl FnOnce(usize) -> Option<Lease>,
+    ) -> Result<(), Reason> {
+        if self.complete {
+            return Ok(());
+        }
+        let Framing::Length(length) = self.framing else {
+            self.lease = Some(lease(READ_BYTES).ok_or(Reason::Overloaded)?);
+            return self.read_chunked(stream, input, max).await;
+        };
+        let length = usize::try_from(length).ok().filter(|n| *n <= max).ok_or(Reason::BodyTooLarge)?;
+        if input.len() - self.start >= length {
+            self.take_from_input(length);
+            return Ok(());
+        }
+        self.lease = Some(lease(length).ok_or(Reason::Overloaded)?);
+        self.read_length(stream, input, length).await
+    }
+
+    fn take_from_input(&mut self, length: usize) {
+        self.taken = length;
+        self.place = Place::Input(self.start..self.start + length);
+        self.complete = true;
+    }
+
+    async fn read_length(&mut self, stream: &mut TcpStream, input: &[u8], length: usize) -> Result<(), Reason> {
+        let have = &input[self.start..];
+        self.go_ahead(stream, have).await?;
+        self.taken = have.len();
+        self.own = Vec::with_capacity(length);
+        self.own.extend_from_slice(have);
+        self.place = Place::Own;
+        while self.own.len() < length {
+            let missing = length - self.own.len();
+            self.own = read_some(stream, std::mem::take(&mut self.own), missing).await?;
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    async fn read_chunked(&mut self, stream: &mut TcpStream, input: &[u8], max: usize) -> Result<(), Reason> {
+        let have = &input[self.start..];
+        self.place = Place::Own;
+        self.taken = have.len();
+        if self.decode(have, max)? {
+            return Ok(());
+        }
+        self.go_ahead(stream, have).await?;
+        let mut raw = Vec::with_capacity(READ_BYTES);
+        loop {
+            raw = read_some(stream, raw, READ_BYTES).await?;
+            if self.decode(&raw, max)? {
+                return Ok(());
+            }
+            raw.clear();
+        }
+    }
+
+    /// Decodes `raw` into `own`; true at the end of the body, with what lies behind it in `spill`.
+    fn decode(&mut self, raw: &[u8], max: usize) -> Result<bool, Reason> {
+        let own = &mut self.own;
+        let decoded =
+            self.decoder.decode(raw, &mut |data| own.extend_from_slice(data)).map_err(|_| Reason::MalformedRequest)?;
+        if self.own.len() > max {
+            return Err(Reason::BodyTooLarge);
+        }
+        let leased = self.lease.as_mut().is_none_or(|lease| lease.grow_to(self.own.len().next_multiple_of(READ_BYTES)));
+        if !leased {
+            return Err(Reason::Overloaded);
+        }
+        if decoded.done {
+            self.complete = true;
+            self.spill.extend_from_slice(&raw[decoded.consumed..]);
+        }
+        Ok(decoded.done)
+    }
+
+    /// Tells a waiting client to send, unless its body is already on the way (RFC 9110 §10.1.1).
+    async fn go_ahead(&mut self, stream: &mut TcpStream, have: &[u8]) -> Result<(), Reason> {
+        if std::mem::take(&mut self.expect_continue) && have.is_empty() {
+            let (written, _) = runtime::write_all(stream, CONTINUE.to_vec()).await;
+            written.map_err(|_| Reason::ClientClosed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Body::drain`] has a chance: decides what the answer's `Connection` field says.
+    #[must_use]
+    pub fn drainable(&self, input: &[u8], max: usize) -> bool {
+        let arrived = input.len() - self.start;
+        self.complete
+            || match self.framing {
+                Framing::Length(length) => {
+                    usize::try_from(length)
+                        .is_ok_and(|n| n <= arrived || (n <= max && !self.expect_continue && self.place_is_input()))
+                }
+                Framing::Chunked => !self.expect_continue && self.place_is_input(),
+                Framing::None | Framing::UntilClose => true,
+            }
+    }
+
+    /// After an answer that did not wait for the body: discards what is left, at most `max` bytes of it.
+    pub async fn drain(&mut self, stream: &mut TcpStream, input: &[u8], max: usize) -> After {
+        if self.complete {
+            return After::Reusable;
+        }
+        self.lease = None;
+        match self.framing {
+            // A client that waits for 100 may send its body now, or its next request: nobody can tell which.
+            _ if !self.drainable(input, max) => After::Close,
+            Framing::Length(length) => match usize::try_from(length) {
+                Ok(length) if input.len() - self.start >= length => {
+                    self.take_from_input(length);
+                    After::Reusable
+                }
+                Ok(length) => finished(self.read_length(stream, input, length).await),
+                Err(_) => After::Close,
+            },
+            Framing::Chunked => finished(self.read_chunked(stream, input, max).await),
+            Framing::None | Framing::UntilClose => After::Reusable,
+        }
+    }
+
+    /// Nothing was read into a buffer of its own yet, so reading can still start.
+    fn place_is_input(&self) -> bool {
+        matches!(self.place, Place::Input(_))
+    }
+
+    /// What follows the request: turns the input buffer into the start of the next one.
+    #[must_use]
+    pub fn leftover(self, mut input: Vec<u8>) -> Vec<u8> {
+        let end = (self.start + self.taken).min(input.len());
+        if end == input.len() {
+            input.clear();
+        } else {
+            input.drain(..end);
+        }
+        input.extend_from_slice(&self.spill);
+        input
+    }
+}
+
+fn finished(read: Result<(), Reason>) -> After {
+    if read.is_ok() { After::Reusable } else { After::Close }
+}
+
+/// Reads at least one byte into `buf`'s spare capacity, at most `max`.
+async fn read_some(stream: &mut TcpStream, mut buf: Vec<u8>, max: usize) -> Result<Vec<u8>, Reason> {
+    if buf.capacity() == buf.len() {
+        buf.reserve(max.min(READ_BYTES));
+    }
+    match runtime::read_more(stream, buf, max).await {
+        (Ok(0) | Err(_), _) => Err(Reason::ClientClosed),
+        (Ok(_), buf) => Ok(buf),
+    }
+}

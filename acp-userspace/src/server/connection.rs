@@ -1,0 +1,225 @@
+//! One client connection: heads in, governed exchanges, answers out, in order (pipelined requests wait their turn).
+//!
+//! A head borrows from the connection's input buffer, which therefore stays put while its request is served; what the
+//! client sends meanwhile is read into buffers of its own. Whatever ends a request early, the connection either knows
+//! where the next request starts or closes.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::answer;
+use super::body::{After, Body};
+use super::carrier::ClientBody;
+use super::relay;
+use super::runtime::{self, AsyncWriteRent, CancelableAsyncReadRent, IoBufMut, TcpStream};
+use super::sweep::{Cut, Phase, Watch};
+use super::worker::Worker;
+use crate::clock::{Now, mono_ns};
+use crate::http::head::{self, RequestHead};
+use crate::identity::ConnectionToken;
+use crate::pipeline::{self, Inbound, Refused, Snapshot};
+use crate::reason::Reason;
+
+/// After a closing answer, how long its client may take to read it before the socket is closed under it.
+const LINGER_NS: u64 = 1_000_000_000;
+
+/// Room kept free for each read of a head.
+const HEAD_READ_BYTES: usize = 1024;
+
+/// A connection and what it remembers between requests.
+pub(super) struct Connection {
+    pub(super) worker: Rc<Worker>,
+    pub(super) stream: TcpStream,
+    pub(super) watch: Rc<Watch>,
+    pub(super) peer: SocketAddr,
+    /// `SO_COOKIE`: joins the audit to the kernel's ledger.
+    pub(super) cookie: u64,
+    /// The last token seen here.
+    pub(super) token: ConnectionToken,
+    /// The tenant the kernel knows this socket by; 0 = none yet.
+    pub(super) tenant_slot: u32,
+    /// Bytes to write; reused from request to request.
+    pub(super) out: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
+        let out = worker.buffers.take();
+        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), tenant_slot: 0, out }
+    }
+
+    /// Serves requests until the connection ends.
+    pub(super) async fn run(&mut self) {
+        let mut input = Vec::new();
+        loop {
+            if input.is_empty() {
+                match self.first_bytes(input).await {
+                    Some(bytes) => input = bytes,
+                    None => break,
+                }
+            }
+            let (after, rest) = self.next_request(input).await;
+            input = rest;
+            if after == After::Close || self.worker.sweep.draining() {
+                break;
+            }
+        }
+        self.worker.buffers.give(input);
+        self.worker.buffers.give(std::mem::take(&mut self.out));
+    }
+
+    /// Waits for a request to begin. A connection that stays idle gives its buffer back and waits without one.
+    /// `None` when the client closed or was cut.
+    async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Option<Vec<u8>> {
+        let now = mono_ns();
+        self.watch.enter(Phase::Idle, now, now + self.worker.times().idle_ns);
+        loop {
+            if buf.capacity() == 0 {
+                buf = self.worker.buffers.take();
+            }
+            let capacity = buf.capacity();
+            let read = self.stream.cancelable_read(buf.slice_mut(0..capacity), self.watch.park_handle()).await;
+            buf = read.1.into_inner();
+            match read.0 {
+                Ok(0) => return None,
+                Ok(_) => return Some(buf),
+                Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
+                    self.worker.buffers.give(std::mem::take(&mut buf));
+                    self.watch.park();
+                    self.stream.readable(false).await.ok()?;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Reads and serves the request that starts `input`; hands back what follows it.
+    async fn next_request(&mut self, mut input: Vec<u8>) -> (After, Vec<u8>) {
+        let limits = self.worker.head_limits();
+        let mut scanned = 0;
+        let mut waiting = false;
+        loop {
+            match head::parse_request(&input, &limits, &mut scanned) {
+                Ok(Some(head)) => {
+                    let mut body = Body::new(head.framing, head.len, head.expect_continue);
+                    let after = self.exchange(&input, &head, &mut body).await;
+                    return (after, body.leftover(input));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.refuse_head(error.reason(), &error.to_string()).await;
+                    return (After::Close, input);
+                }
+            }
+            if !std::mem::replace(&mut waiting, true) {
+                let now = mono_ns();
+                self.watch.enter(Phase::Head, now, now + self.worker.times().head_ns);
+            }
+            if input.capacity() - input.len() < HEAD_READ_BYTES {
+                input.reserve(input.len().max(HEAD_READ_BYTES));
+            }
+            let (read, buf) = runtime::read_more(&mut self.stream, input, usize::MAX).await;
+            input = buf;
+            match read {
+                Ok(n) if n > 0 => {}
+                _ => {
+                    if self.watch.cut() == Cut::Deadline {
+                        self.refuse_head(Reason::RequestTimeout, "the head did not arrive in time").await;
+                    }
+                    return (After::Close, input);
+                }
+            }
+        }
+    }
+
+    /// Governs one request, sends it upstream, and passes the answer on.
+    async fn exchange(&mut self, input: &[u8], head: &RequestHead<'_>, body: &mut Body) -> After {
+        let worker = Rc::clone(&self.worker);
+        let snapshot = worker.snapshot();
+        let inbound = Inbound { head, address: self.peer, cookie: self.cookie, now: Now::read() };
+        self.out.clear();
+        let governed = {
+            let mut carrier = ClientBody::new(self, &snapshot, input, body);
+            pipeline::govern(&worker.core, &snapshot, &inbound, &mut carrier).await
+        };
+        match governed {
+            Ok(governed) => relay::exchange(self, &snapshot, head, governed, body.bytes(input)).await,
+            Err(refused) => self.refuse(&refused, &snapshot, head, input, body).await,
+        }
+    }
+
+    /// Answers a request that a layer refused.
+    async fn refuse(
+        &mut self,
+        refused: &Refused,
+        snapshot: &Snapshot,
+        head: &RequestHead<'_>,
+        input: &[u8],
+        body: &mut Body,
+    ) -> After {
+        self.worker.metrics.finished(refused.reason, mono_ns().saturating_sub(refused.since_ns));
+        if refused.reason == Reason::ClientClosed {
+            return After::Close;
+        }
+        let drain_max = snapshot.settings.config.listen.drain_bytes_max;
+        let reusable = head.keep_alive && !refused.closes && body.drainable(input, drain_max);
+        self.out.clear();
+        answer::write_refusal(&mut self.out, refused, snapshot, reusable, head.method == "HEAD");
+        if !self.flush().await {
+            return After::Close;
+        }
+        if reusable {
+            let now = mono_ns();
+            self.watch.enter(Phase::Drain, now, now + self.worker.times().body_ns);
+            if body.drain(&mut self.stream, input, drain_max).await == After::Reusable {
+                return After::Reusable;
+            }
+        }
+        self.linger().await;
+        After::Close
+    }
+
+    /// Answers a request whose head cannot be read, and records it.
+    async fn refuse_head(&mut self, reason: Reason, detail: &str) {
+        let worker = Rc::clone(&self.worker);
+        let snapshot = worker.snapshot();
+        let refused = pipeline::refuse_head(&worker.core, &snapshot, self.peer, self.cookie, Now::read(), reason, detail);
+        worker.metrics.finished(reason, 0);
+        self.out.clear();
+        answer::write_refusal(&mut self.out, &refused, &snapshot, false, false);
+        if self.flush().await {
+            self.linger().await;
+        }
+    }
+
+    /// Writes `out`; false when the client is gone.
+    pub(super) async fn flush(&mut self) -> bool {
+        let now = mono_ns();
+        self.watch.enter(Phase::Write, now, now + self.worker.times().write_ns);
+        let (written, out) = runtime::write_all(&mut self.stream, std::mem::take(&mut self.out)).await;
+        self.out = out;
+        self.out.clear();
+        written.is_ok()
+    }
+
+    /// Closes so that the client can still read what was written: a socket closed over unread bytes sends RST, which
+    /// makes the client drop the answer (RFC 9112 §9.6).
+    async fn linger(&mut self) {
+        let now = mono_ns();
+        self.watch.enter(Phase::Drain, now, now + LINGER_NS);
+        if self.stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut scrap = self.worker.buffers.take();
+        loop {
+            scrap.clear();
+            let (read, buf) = runtime::read_more(&mut self.stream, scrap, usize::MAX).await;
+            scrap = buf;
+            if !matches!(read, Ok(n) if n > 0) {
+                break;
+            }
+        }
+        self.worker.buffers.give(scrap);
+    }
+}

@@ -1,0 +1,354 @@
+//! Deadlines without timers: every connection keeps its deadline in a cell, one task per worker looks at all of them
+//! every [`TICK`].
+//!
+//! A timer per read costs 1 µs per request; this costs one walk over the open connections twenty times a second. The
+//! sweep acts by shutting sockets down, so the operation in flight ends by itself and the connection's own task cleans
+//! up; why it was cut stands in [`Cut`]. Deadlines are therefore kept to within one tick.
+//!
+//! The same walk finds clients that went away while their answer is due: one `poll(2)` over the clients that wait
+//! longer than [`WATCH_AFTER_NS`] for an upstream.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::runtime::{self, Canceller};
+use crate::clock::mono_ns;
+
+/// Between two sweeps.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// A client whose upstream has not answered for this long is watched for disconnection.
+const WATCH_AFTER_NS: u64 = 50_000_000;
+
+/// An idle connection gives its buffer back after this long.
+const PARK_AFTER_NS: u64 = 1_000_000_000;
+
+/// What a connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Waiting for the first byte of a request, with a buffer at hand.
+    Idle,
+    /// The same, without a buffer.
+    Parked,
+    /// Reading a head.
+    Head,
+    /// Reading a body.
+    Body,
+    /// Waiting for, or passing on, an upstream's answer.
+    Upstream,
+    /// Writing to the client.
+    Write,
+    /// Draining an unread body.
+    Drain,
+}
+
+/// Why the sweep cut a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// It did not.
+    No,
+    /// The phase's deadline passed.
+    Deadline,
+    /// The client closed while its answer was due.
+    ClientGone,
+    /// The gateway is shutting down.
+    Shutdown,
+}
+
+/// One connection as the sweep sees it.
+pub struct Watch {
+    client: RawFd,
+    upstream: Cell<Option<RawFd>>,
+    phase: Cell<Phase>,
+    since_ns: Cell<u64>,
+    deadline_ns: Cell<u64>,
+    cut: Cell<Cut>,
+    half_close: Cell<bool>,
+    park: RefCell<Option<Canceller>>,
+}
+
+impl Watch {
+    /// Enters a phase that must end by `deadline_ns` (CLOCK_MONOTONIC; `u64::MAX` for never).
+    pub fn enter(&self, phase: Phase, now_ns: u64, deadline_ns: u64) {
+        self.phase.set(phase);
+        self.since_ns.set(now_ns);
+        self.deadline_ns.set(deadline_ns);
+    }
+
+    /// The idle connection gave its buffer back; its deadline stands.
+    pub fn park(&self) {
+        self.phase.set(Phase::Parked);
+    }
+
+    /// The current phase.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Names the upstream socket in use, so that a cut ends its operation too.
+    pub fn set_upstream(&self, fd: Option<RawFd>) {
+        self.upstream.set(fd);
+    }
+
+    /// A client's FIN is not a disconnect on this route.
+    pub fn set_half_close(&self, on: bool) {
+        self.half_close.set(on);
+    }
+
+    /// Why the connection was cut, if it was.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.cut.get()
+    }
+
+    /// A canceller for the idle read; the sweep pulls it to park the connection.
+    #[must_use]
+    pub fn park_handle(&self) -> monoio::io::CancelHandle {
+        self.park.borrow_mut().get_or_insert_with(Canceller::new).handle()
+    }
+
+    fn cut_now(&self, why: Cut) {
+        if self.cut.get() == Cut::No {
+            self.cut.set(why);
+        }
+        // The client of a deadline that the upstream missed still gets its 504.
+        let keep_client = why == Cut::Deadline && self.phase.get() == Phase::Upstream;
+        if let Some(fd) = self.upstream.get() {
+            shutdown(fd);
+        }
+        if !keep_client {
+            shutdown(self.client);
+        }
+    }
+}
+
+impl Watch {
+    /// Forgets a deadline cut that ended an upstream operation only: the client's connection goes on.
+    pub fn clear_deadline_cut(&self) {
+        if self.cut.get() == Cut::Deadline {
+            self.cut.set(Cut::No);
+        }
+    }
+}
+
+/// All connections of a worker.
+#[derive(Default)]
+pub struct Sweep {
+    open: RefCell<Vec<Rc<Watch>>>,
+    draining: Cell<bool>,
+}
+
+impl Sweep {
+    /// Registers a connection; it must be removed by [`Sweep::remove`] before its socket closes.
+    #[must_use]
+    pub fn add(&self, client: RawFd) -> Rc<Watch> {
+        let watch = Rc::new(Watch {
+            client,
+            upstream: Cell::new(None),
+            phase: Cell::new(Phase::Idle),
+            since_ns: Cell::new(mono_ns()),
+            deadline_ns: Cell::new(u64::MAX),
+            cut: Cell::new(Cut::No),
+            half_close: Cell::new(false),
+            park: RefCell::new(None),
+        });
+        self.open.borrow_mut().push(Rc::clone(&watch));
+        watch
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&self, watch: &Rc<Watch>) {
+        let mut open = self.open.borrow_mut();
+        if let Some(at) = open.iter().position(|other| Rc::ptr_eq(other, watch)) {
+            open.swap_remove(at);
+        }
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Whether none is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.borrow().is_empty()
+    }
+
+    /// From now on idle connections are closed as soon as they are seen.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    /// Whether [`Sweep::drain`] was called.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Cuts every connection: the drain deadline passed.
+    pub fn cut_all(&self) {
+        for watch in self.open.borrow().iter() {
+            watch.cut_now(Cut::Shutdown);
+        }
+    }
+
+    /// Sweeps for ever.
+    pub async fn run(self: Rc<Self>) {
+        let mut polled = Polled::default();
+        loop {
+            runtime::sleep(TICK).await;
+            self.once(mono_ns(), &mut polled);
+        }
+    }
+
+    /// One sweep.
+    fn once(&self, now_ns: u64, polled: &mut Polled) {
+        polled.clear();
+        let open = self.open.borrow();
+        for (at, watch) in open.iter().enumerate() {
+            let idle = matches!(watch.phase.get(), Phase::Idle | Phase::Parked);
+            if watch.deadline_ns.get() <= now_ns {
+                watch.deadline_ns.set(u64::MAX);
+                watch.cut_now(Cut::Deadline);
+            } else if idle && self.draining.get() {
+                watch.cut_now(Cut::Shutdown);
+            } else if watch.phase.get() == Phase::Idle && now_ns - watch.since_ns.get() > PARK_AFTER_NS {
+                let canceller = watch.park.borrow_mut().take();
+                if let Some(canceller) = canceller {
+                    *watch.park.borrow_mut() = Some(canceller.cancel());
+                }
+            } else if watch.phase.get() == Phase::Upstream
+                && !watch.half_close.get()
+                && now_ns.saturating_sub(watch.since_ns.get()) > WATCH_AFTER_NS
+            {
+                polled.push(watch.client, at);
+            }
+        }
+        for at in polled.hung_up() {
+            open[at].cut_now(Cut::ClientGone);
+        }
+    }
+}
+
+/// Clients polled in one sweep; kept between sweeps so that a sweep does not allocate.
+#[derive(Default)]
+struct Polled {
+    fds: Vec<libc::pollfd>,
+    at: Vec<usize>,
+}
+
+impl Polled {
+    fn clear(&mut self) {
+        self.fds.clear();
+        self.at.clear();
+    }
+
+    fn push(&mut self, fd: RawFd, at: usize) {
+        self.fds.push(libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 });
+        self.at.push(at);
+    }
+
+    /// Which clients sent FIN or RST; data that waits unread does not hide it.
+    fn hung_up(&mut self) -> impl Iterator<Item = usize> + '_ {
+        const GONE: libc::c_short = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+        if !self.fds.is_empty() {
+            // SAFETY: `fds` is a live array of that many pollfd structures; a zero timeout does not block.
+            // A failure leaves every `revents` zero: nobody hung up.
+            unsafe { libc::poll(self.fds.as_mut_ptr(), self.fds.len() as libc::nfds_t, 0) };
+        }
+        self.fds.iter().zip(&self.at).filter(|(fd, _)| fd.revents & GONE != 0).map(|(_, at)| *at)
+    }
+}
+
+fn shutdown(fd: RawFd) {
+    // SAFETY: shutdown(2) takes no memory; the connection that owns `fd` is registered, so it has not closed it yet.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_passed_deadline_ends_the_connection() {
+        let (mut client, server) = pair();
+        let sweep = Sweep::default();
+        let watch = sweep.add(server.as_raw_fd());
+        watch.enter(Phase::Head, 0, 1_000);
+        sweep.once(999, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::No);
+        sweep.once(1_000, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::Deadline);
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the client reads end of stream");
+        sweep.remove(&watch);
+        assert!(sweep.is_empty());
+    }
+
+    #[test]
+    fn a_slow_upstream_is_cut_without_the_client() {
+        let (mut client, server) = pair();
+        let (mut backend, upstream) = pair();
+        let sweep = Sweep::default();
+        let watch = sweep.add(server.as_raw_fd());
+        watch.set_upstream(Some(upstream.as_raw_fd()));
+        watch.enter(Phase::Upstream, 0, 10);
+        sweep.once(10, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::Deadline);
+        assert_eq!(backend.read(&mut [0; 1]).unwrap(), 0);
+        client.set_nonblocking(true).unwrap();
+        assert_eq!(client.read(&mut [0; 1]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_client_that_closed_is_seen_even_behind_unread_bytes() {
+        use std::io::Write;
+        let (mut client, server) = pair();
+        let sweep = Sweep::default();
+        let watch = sweep.add(server.as_raw_fd());
+        watch.enter(Phase::Upstream, 0, u64::MAX);
+        client.write_all(b"pipelined").unwrap();
+        sweep.once(2 * WATCH_AFTER_NS, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::No);
+        client.shutdown(Shutdown::Write).unwrap();
+        sweep.once(3 * WATCH_AFTER_NS, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::ClientGone);
+    }
+
+    #[test]
+    fn half_close_routes_keep_a_client_that_sent_fin() {
+        let (client, server) = pair();
+        let sweep = Sweep::default();
+        let watch = sweep.add(server.as_raw_fd());
+        watch.set_half_close(true);
+        watch.enter(Phase::Upstream, 0, u64::MAX);
+        client.shutdown(Shutdown::Write).unwrap();
+        sweep.once(2 * WATCH_AFTER_NS, &mut Polled::default());
+        assert_eq!(watch.cut(), Cut::No);
+    }
+
+    #[test]
+    fn draining_closes_idle_connections_only() {
+        let (_a, idle) = pair();
+        let (_b, busy) = pair();
+        let sweep = Sweep::default();
+        let (idle, busy) = (sweep.add(idle.as_raw_fd()), sweep.add(busy.as_raw_fd()));
+        busy.enter(Phase::Body, 0, u64::MAX);
+        sweep.drain();
+        sweep.once(1, &mut Polled::default());
+        assert_eq!((idle.cut(), busy.cut()), (Cut::Shutdown, Cut::No));
+    }
+}
