@@ -1,0 +1,118 @@
+//! Request heads.
+
+use std::mem::MaybeUninit;
+
+use smallvec::SmallVec;
+
+use super::fields::Facts;
+use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, Header, RequestHead, scan, target};
+
+/// The longest registered method has 17 characters (UPDATEREDIRECTREF); nothing sensible is longer than this.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// Parses the head of a request at the start of `buf`, after at most one empty line.
+///
+/// `None` means that more bytes are needed. `scanned` belongs to the head being waited for: 0 at first, then left
+/// alone until a head was returned, when it goes back to 0 with [`RequestHead::len`] bytes taken off `buf`.
+///
+/// # Errors
+/// [`HeadError`], after which the connection has to close. Garbage is recognised by its first byte, a lone LF
+/// where it stands; other faults when the head is complete.
+pub fn parse_request<'b>(
+    buf: &'b [u8],
+    limits: &HeadLimits,
+    scanned: &mut usize,
+) -> Result<Option<RequestHead<'b>>, HeadError> {
+    let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+    if buf[start..].first().is_some_and(|&byte| !scan::is_tchar(byte) && byte != b'\r' && byte != b'\n') {
+        return Err(HeadError::RequestLine);
+    }
+    match scan::end_of_head(buf, start, limits.bytes_max, scanned)? {
+        Some(end) => complete(&buf[start..end], end, limits.headers_max).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Parses `head`, known to end in its only empty line; `len` bytes with what preceded it.
+fn complete(head: &[u8], len: usize, headers_max: usize) -> Result<RequestHead<'_>, HeadError> {
+    if head.starts_with(b"PRI * HTTP/2.0\r\n") {
+        return Err(HeadError::Http2Preface);
+    }
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CAP];
+    let mut parsed = httparse::Request::new(&mut []);
+    let outcome = parsed
+        .parse_with_uninit_headers(head, &mut slots[..headers_max.min(HEADERS_CAP)])
+        .map_err(|error| scan::fault(error, HeadError::RequestLine))?;
+    let (httparse::Status::Complete(end), Some(method), Some(uri), Some(version)) =
+        (outcome, parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(HeadError::RequestLine);
+    };
+    if end != head.len() {
+        return Err(HeadError::LineEnding);
+    }
+    if method.len() > METHOD_BYTES_MAX {
+        return Err(HeadError::RequestLine);
+    }
+    let mut facts = Facts::default();
+    let mut headers = SmallVec::new();
+    for header in &*parsed.headers {
+        let header = Header { name: header.name, value: header.value };
+        facts.note(header)?;
+        headers.push(header);
+    }
+    assemble(method, uri, version == 1, headers, &facts, len)
+}
+
+fn assemble<'b>(
+    method: &'b str,
+    uri: &'b str,
+    http11: bool,
+    headers: SmallVec<[Header<'b>; 32]>,
+    facts: &Facts<'b>,
+    len: usize,
+) -> Result<RequestHead<'b>, HeadError> {
+    let target = target::parse(uri)?;
+    let host = target::host(facts.host.ok_or(HeadError::HostMissing)?)?;
+    if target.authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host)) {
+        return Err(HeadError::HostMismatch);
+    }
+    if facts.upgrade {
+        return Err(HeadError::Upgrade);
+    }
+    let framing = framing(facts, http11)?;
+    let expect_continue = match facts.expect {
+        None => false,
+        Some(value) if value.eq_ignore_ascii_case(b"100-continue") => http11,
+        Some(_) => return Err(HeadError::Expectation),
+    };
+    let odd_body = matches!(method, "GET" | "HEAD") && !matches!(framing, Framing::None | Framing::Length(0));
+    Ok(RequestHead {
+        method,
+        path: target.path,
+        query: target.query,
+        host,
+        http11,
+        headers,
+        framing,
+        // An HTTP/1.0 client cannot be told where a streamed answer ends but by closing.
+        keep_alive: http11 && !facts.close && !odd_body,
+        expect_continue,
+        len,
+    })
+}
+
+/// RFC 9112 §6.3, the cases of a request.
+fn framing(facts: &Facts<'_>, http11: bool) -> Result<Framing, HeadError> {
+    facts.check_exclusive()?;
+    match (facts.chunked, facts.length) {
+        (true, _) if !http11 => Err(HeadError::TransferEncodingForbidden),
+        (true, _) if facts.chunked_odd_case => Err(HeadError::TransferEncoding),
+        (true, _) => Ok(Framing::Chunked),
+        (false, Some(length)) => Ok(Framing::Length(length)),
+        (false, None) => Ok(Framing::None),
+    }
+}
+
+#[cfg(test)]
+mod tests;
