@@ -1,0 +1,168 @@
+//! String tokens: where they end, and what they say once unescaped (RFC 8259 §7).
+
+use std::ops::Range;
+
+use super::JsonError;
+
+/// The unescaped text of one string in the walker's buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Escaped {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The string's or key's node.
+    pub(super) node: u32,
+}
+
+/// A string token that was read.
+pub(super) struct StringToken {
+    /// Behind its closing quote.
+    pub(super) end: usize,
+    /// Where its text lies in the buffer, if it had escapes.
+    pub(super) text: Option<Range<usize>>,
+}
+
+/// Reads the string whose opening quote is at `start`. One with escapes is unescaped onto `text`, a NUL behind it.
+#[inline]
+pub(super) fn read_string(original: &str, start: usize, text: &mut String) -> Result<StringToken, JsonError> {
+    let bytes = original.as_bytes();
+    let at = plain_end(bytes, start + 1);
+    match bytes.get(at) {
+        Some(b'"') => Ok(StringToken { end: at + 1, text: None }),
+        Some(b'\\') => unescape(original, start + 1, at, text),
+        Some(_) => Err(JsonError::Control(at)),
+        None => Err(JsonError::Syntax(at)),
+    }
+}
+
+/// The rest of a string that holds an escape at `at`.
+#[cold]
+fn unescape(original: &str, from: usize, mut at: usize, text: &mut String) -> Result<StringToken, JsonError> {
+    let bytes = original.as_bytes();
+    let begin = text.len();
+    let mut plain = from;
+    loop {
+        text.push_str(&original[plain..at]);
+        match bytes.get(at) {
+            Some(b'"') => break,
+            Some(b'\\') => at = escape(bytes, at, text)?,
+            Some(_) => return Err(JsonError::Control(at)),
+            None => return Err(JsonError::Syntax(at)),
+        }
+        plain = at;
+        at = plain_end(bytes, at);
+    }
+    let end = text.len();
+    text.push('\0');
+    Ok(StringToken { end: at + 1, text: Some(begin..end) })
+}
+
+/// Decodes the escape at `at`; returns where it ends.
+fn escape(bytes: &[u8], at: usize, text: &mut String) -> Result<usize, JsonError> {
+    let decoded = match bytes.get(at + 1) {
+        Some(b'u') => return unicode_escape(bytes, at, text),
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        _ => return Err(JsonError::Escape(at)),
+    };
+    text.push(decoded);
+    Ok(at + 2)
+}
+
+/// Decodes `\uXXXX`, or the pair of them that makes one character; a lone half is an error.
+fn unicode_escape(bytes: &[u8], at: usize, text: &mut String) -> Result<usize, JsonError> {
+    let unit = hex4(bytes, at)?;
+    let (code, end) = match unit {
+        0xd800..=0xdbff => match hex4(bytes, at + 6)? {
+            low @ 0xdc00..=0xdfff => (0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00), at + 12),
+            _ => return Err(JsonError::Escape(at)),
+        },
+        _ => (unit, at + 6),
+    };
+    text.push(char::from_u32(code).ok_or(JsonError::Escape(at))?);
+    Ok(end)
+}
+
+/// The value of `\uXXXX` at `at`.
+fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonError> {
+    let digits = bytes.get(at..at + 6).and_then(|escape| escape.strip_prefix(b"\\u")).ok_or(JsonError::Escape(at))?;
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = char::from(*digit).to_digit(16).ok_or(JsonError::Escape(at))?;
+        Ok(value << 4 | digit)
+    })
+}
+
+/// Words tested before the wide search takes over: keys and short values end within them.
+const SHORT_WORDS: usize = 3;
+
+/// First byte at or behind `at` that does not stand for itself in a string: a quote, a backslash, a control character;
+/// the end of `bytes` if there is none.
+#[inline]
+fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    for _ in 0..SHORT_WORDS {
+        let Some(word) = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()) else { break };
+        match first_special(u64::from_le_bytes(word)) {
+            Some(offset) => return at + offset,
+            None => at += 8,
+        }
+    }
+    long_plain_end(bytes, at)
+}
+
+/// The same for what is left of a long string: the wide search knows quotes and backslashes, so control
+/// characters are looked for in what it skipped.
+fn long_plain_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let plain = &rest[..end];
+    // Folding over all of it, rather than stopping early, is what lets the compiler use vectors.
+    if plain.iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ' {
+        return at + end;
+    }
+    at + plain.iter().position(|byte| *byte < b' ').unwrap_or(end)
+}
+
+/// Index of the first byte of a little-endian word that is a quote, a backslash or a control character.
+#[inline]
+fn first_special(word: u64) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
+    // `(x - 1) & !x` has the top bit of every zero byte set; a borrow may also mark bytes above one, never below.
+    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
+    let quote = zero(word ^ (ONES * b'"' as u64));
+    let backslash = zero(word ^ (ONES * b'\\' as u64));
+    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    let marks = (quote | backslash | control) & TOPS;
+    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_first_special_byte_at_every_offset() {
+        for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
+            for len in 0..80 {
+                let mut bytes = vec![b'~'; len];
+                bytes.push(special);
+                bytes.extend([0x7f, 0x80, 0xff, b'"', b' ', b'!', b'#', b'[', b']'].iter().cycle().take(24));
+                assert_eq!(plain_end(&bytes, 0), len, "{special:#x} at {len}");
+            }
+        }
+        assert_eq!(plain_end(b"abc", 0), 3);
+        assert_eq!(plain_end(b"abc", 7), 7);
+    }
+
+    #[test]
+    fn bytes_beside_the_special_ones_are_plain() {
+        for byte in (0x20..=0xff).filter(|b| *b != b'"' && *b != b'\\') {
+            assert_eq!(first_special(u64::from_le_bytes([byte; 8])), None, "{byte:#x}");
+        }
+    }
+}
