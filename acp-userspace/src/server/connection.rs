@@ -18,7 +18,7 @@ use super::worker::Worker;
 use crate::clock::{Now, mono_ns};
 use crate::http::head::{self, RequestHead};
 use crate::identity::ConnectionToken;
-use crate::pipeline::{self, Inbound, Refused, Snapshot};
+use crate::pipeline::{self, Governed, Inbound, Refused, Snapshot};
 use crate::reason::Reason;
 
 /// After a closing answer, how long its client may take to read it before the socket is closed under it.
@@ -41,12 +41,14 @@ pub(super) struct Connection {
     pub(super) tenant_slot: u32,
     /// Bytes to write; reused from request to request.
     pub(super) out: Vec<u8>,
+    /// The request that is under way upstream: its hold and its place in the log, which even a panic must not lose.
+    pub(super) open: Option<Governed>,
 }
 
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
         let out = worker.buffers.take();
-        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), tenant_slot: 0, out }
+        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), tenant_slot: 0, out, open: None }
     }
 
     /// Serves requests until the connection ends.
@@ -144,7 +146,7 @@ impl Connection {
             pipeline::govern(&worker.core, &snapshot, &inbound, &mut carrier).await
         };
         match governed {
-            Ok(governed) => relay::exchange(self, &snapshot, head, governed, body.bytes(input)).await,
+            Ok(governed) => relay::exchange(self, &snapshot, head, governed).await,
             Err(refused) => self.refuse(&refused, &snapshot, head, input, body).await,
         }
     }
@@ -165,7 +167,8 @@ impl Connection {
         let drain_max = snapshot.settings.config.listen.drain_bytes_max;
         let reusable = head.keep_alive && !refused.closes && body.drainable(input, drain_max);
         self.out.clear();
-        answer::write_refusal(&mut self.out, refused, snapshot, reusable, head.method == "HEAD");
+        let date = *self.worker.date();
+        answer::write_refusal(&mut self.out, &date, refused, reusable, head.method == "HEAD");
         if !self.flush().await {
             return After::Close;
         }
@@ -187,10 +190,19 @@ impl Connection {
         let refused = pipeline::refuse_head(&worker.core, &snapshot, self.peer, self.cookie, Now::read(), reason, detail);
         worker.metrics.finished(reason, 0);
         self.out.clear();
-        answer::write_refusal(&mut self.out, &refused, &snapshot, false, false);
+        let date = *worker.date();
+        answer::write_refusal(&mut self.out, &date, &refused, false, false);
         if self.flush().await {
             self.linger().await;
         }
+    }
+
+    /// Ends the request under way: settles its hold, logs its outcome. `None` if there was none.
+    pub(super) fn finish(&mut self, snapshot: &Snapshot, reason: Reason) -> Option<Refused> {
+        let governed = self.open.take()?;
+        let now = Now::read();
+        self.worker.metrics.finished(reason, governed.elapsed_ns(now));
+        Some(pipeline::finish(&self.worker.core, snapshot, governed, reason, now))
     }
 
     /// Writes `out`; false when the client is gone.

@@ -1,0 +1,109 @@
+//! The pipeline's view of a client connection: where the body comes from, and what it may wait for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::body::Body;
+use super::connection::Connection;
+use super::runtime;
+use super::sweep::{Cut, Phase};
+use super::worker::{Signal, TokenWanted};
+use crate::clock::mono_ns;
+use crate::identity::{ConnectionToken, Identity};
+use crate::ids::Key128;
+use crate::pipeline::{Carrier, Current};
+use crate::reason::Reason;
+
+/// Longest wait for a key, a lease or the log (THREATS A21).
+const WAIT_MAX_NS: u64 = 1_000_000_000;
+
+/// Between two looks at what is waited for. Waiting is the cold path: a new user's first lease, a rotated key.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// One request's carrier.
+pub(super) struct ClientBody<'c> {
+    conn: &'c mut Connection,
+    input: &'c [u8],
+    body: &'c mut Body,
+    /// When the request's first wait must have ended.
+    patience_ns: Option<u64>,
+}
+
+impl<'c> ClientBody<'c> {
+    pub(super) fn new(conn: &'c mut Connection, input: &'c [u8], body: &'c mut Body) -> Self {
+        Self { conn, input, body, patience_ns: None }
+    }
+
+    /// Suspends until `done`, at most what is left of one second per request.
+    async fn wait_until(&mut self, mut done: impl FnMut(&Connection) -> bool) -> bool {
+        let deadline = *self.patience_ns.get_or_insert_with(|| mono_ns() + WAIT_MAX_NS);
+        loop {
+            if done(self.conn) {
+                return true;
+            }
+            if mono_ns() >= deadline || self.conn.watch.cut() != Cut::No {
+                return false;
+            }
+            runtime::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Carrier for ClientBody<'_> {
+    fn snapshot(&mut self) -> Current {
+        self.conn.worker.snapshot()
+    }
+
+    fn token(&mut self) -> &mut ConnectionToken {
+        &mut self.conn.token
+    }
+
+    fn verified(&mut self, identity: &Identity) -> u32 {
+        self.conn.bind(identity);
+        self.conn.tenant_slot
+    }
+
+    fn ignored_limit(&mut self, identity: &Identity) {
+        let signal = Signal::IgnoredLimit { source: self.conn.peer.ip(), tenant: identity.tenant_key };
+        self.conn.worker.signal(signal);
+    }
+
+    async fn await_key(&mut self, issuer: usize, kid: &str) -> bool {
+        let seen = self.conn.worker.snapshot().keys_generation();
+        let wanted = TokenWanted { issuer, kid: kid.into() };
+        self.conn.worker.signal(Signal::KeyWanted(wanted));
+        self.wait_until(|conn| conn.worker.snapshot().keys_generation() != seen).await
+    }
+
+    async fn await_lease(&mut self) -> bool {
+        // The pipeline asks again after every look: the grant shows in the usage tables, not here.
+        let mut looked = false;
+        self.wait_until(|_| std::mem::replace(&mut looked, true)).await
+    }
+
+    async fn await_durable(&mut self, position: u64) -> bool {
+        self.wait_until(|conn| conn.worker.core.borrow().ring.is_durable(position)).await
+    }
+
+    async fn body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason> {
+        if self.body.is_complete() {
+            return Ok(());
+        }
+        let now = mono_ns();
+        self.conn.watch.enter(Phase::Body, now, now + self.conn.worker.times().body_ns);
+        let quota = Rc::clone(&self.conn.worker.quota);
+        let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;
+        match read {
+            Err(Reason::ClientClosed) if self.conn.watch.cut() == Cut::Deadline => Err(Reason::RequestTimeout),
+            other => other,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.body.bytes(self.input)
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.conn.out
+    }
+}

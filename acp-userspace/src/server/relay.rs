@@ -1,0 +1,456 @@
+//! From a governed request to the end of its answer: connect, send, read the answer's head, pass the body on.
+//!
+//! Answers stream through as they arrive, re-framed by us; only an answer that a rule has to see whole is collected
+//! first, within the route's bound. The outcome is logged before the last byte of an answer is written. A connection
+//! to an upstream is reused only after an answer that ended exactly where its framing said.
+
+use std::io;
+use std::time::Duration;
+
+use super::answer;
+use super::body::After;
+use super::buffers::BUFFER_BYTES;
+use super::connection::Connection;
+use super::runtime;
+use super::sweep::{Cut, Phase};
+use super::upstream::{Leased, PoolKey};
+use crate::clock::mono_ns;
+use crate::http::chunked::Decoder;
+use crate::http::head::{self, Framing, RequestHead, ResponseHead};
+use crate::http::write;
+use crate::pipeline::{self, Governed, Handling, Screening, Snapshot};
+use crate::reason::Reason;
+
+/// Interim answers (1xx) skipped before an upstream counts as lying.
+const INTERIM_MAX: u32 = 8;
+
+/// Most bytes of an answer read at once.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What the client sees of the framing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outward {
+    /// A length.
+    Length(u64),
+    /// Chunks of our own.
+    Chunked,
+    /// To the end of the connection: an HTTP/1.0 client.
+    UntilClose,
+    /// No body: HEAD, 204, 304.
+    None,
+}
+
+/// An upstream's answer while it is passed on.
+struct Answer {
+    leased: Leased,
+    /// What was read and not yet used.
+    buf: Vec<u8>,
+    inward: Inward,
+    keep_alive: bool,
+}
+
+/// An answer's body as the upstream frames it.
+struct Inward {
+    framing: Framing,
+    left: u64,
+    decoder: Decoder,
+}
+
+/// What one piece of a body did.
+struct Progress {
+    consumed: usize,
+    done: bool,
+}
+
+impl Inward {
+    fn new(framing: Framing) -> Self {
+        let left = if let Framing::Length(length) = framing { length } else { 0 };
+        Self { framing, left, decoder: Decoder::new() }
+    }
+
+    /// Hands the content in `raw` to `sink`.
+    fn advance(&mut self, raw: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<Progress, Reason> {
+        match self.framing {
+            Framing::None => Ok(Progress { consumed: 0, done: true }),
+            Framing::Length(_) => {
+                let take = usize::try_from(self.left).map_or(raw.len(), |left| left.min(raw.len()));
+                if take > 0 {
+                    sink(&raw[..take]);
+                }
+                self.left -= take as u64;
+                Ok(Progress { consumed: take, done: self.left == 0 })
+            }
+            Framing::Chunked => {
+                let decoded = self.decoder.decode(raw, sink).map_err(|_| Reason::UpstreamFraming)?;
+                Ok(Progress { consumed: decoded.consumed, done: decoded.done })
+            }
+            Framing::UntilClose => {
+                sink(raw);
+                Ok(Progress { consumed: raw.len(), done: false })
+            }
+        }
+    }
+}
+
+/// Sends the request in `conn.out` upstream and relays the answer.
+pub(super) async fn exchange(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    head: &RequestHead<'_>,
+    governed: Governed,
+) -> After {
+    let request = std::mem::replace(&mut conn.out, conn.worker.buffers.take());
+    let half_close = snapshot.settings.config.routes[governed.route].half_close;
+    conn.watch.set_half_close(half_close);
+    let upstream = governed.upstream;
+    conn.open = Some(governed);
+    let (sent, request) = obtain(conn, snapshot, upstream, request, head).await;
+    conn.worker.buffers.give(request);
+    let after = match sent {
+        Ok((leased, buf)) => deliver(conn, snapshot, head, leased, buf).await,
+        Err(reason) => fail(conn, snapshot, head, reason).await,
+    };
+    conn.watch.set_upstream(None);
+    after
+}
+
+/// Sends `request` and reads until an answer's head is there. A reused connection that its peer had closed meanwhile
+/// is replaced once, if the method may be repeated (RFC 9110 §9.2.2) and no byte of an answer came.
+async fn obtain(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    upstream: usize,
+    mut request: Vec<u8>,
+    head: &RequestHead<'_>,
+) -> (Result<(Leased, Vec<u8>), Reason>, Vec<u8>) {
+    let Some(address) = snapshot.addresses.pick(upstream, conn.cookie) else {
+        return (Err(snapshot.addresses.fault(upstream)), request);
+    };
+    let key = PoolKey { upstream, address, generation: snapshot.settings.generation };
+    let config = &snapshot.settings.config.upstreams[upstream];
+    let read_ns = config.read_timeout.as_nanos() as u64;
+    let mut pooled = conn.worker.pool.take(key, mono_ns());
+    loop {
+        let mut leased = match pooled.take() {
+            Some(leased) => leased,
+            None => match connect(conn, key, config.connect_timeout).await {
+                Ok(leased) => leased,
+                Err(reason) => return (Err(reason), request),
+            },
+        };
+        let now = mono_ns();
+        conn.watch.set_upstream(Some(leased.fd()));
+        conn.watch.enter(Phase::Upstream, now, now + read_ns);
+        if let Some(open) = &mut conn.open {
+            open.sent = true;
+        }
+        let (written, buf) = runtime::write_all(&mut leased.stream, request).await;
+        request = buf;
+        // An upstream may answer and close before it read everything: its answer counts, not our write's fate.
+        let answer = first_head_bytes(&mut leased, conn.worker.buffers.take()).await;
+        match answer {
+            Ok(buf) => return (Ok((leased, buf)), request),
+            Err(buf) => {
+                conn.worker.buffers.give(buf);
+                let repeatable = matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
+                if leased.reused && repeatable && conn.watch.cut() == Cut::No {
+                    continue;
+                }
+                let _ = written;
+                return (Err(cut_reason(conn, Reason::UpstreamFailed)), request);
+            }
+        }
+    }
+}
+
+async fn connect(conn: &mut Connection, key: PoolKey, timeout: Duration) -> Result<Leased, Reason> {
+    let now = mono_ns();
+    conn.watch.set_upstream(None);
+    // The connect has a timeout of its own; the phase only watches for the client's disconnect.
+    conn.watch.enter(Phase::Upstream, now, u64::MAX);
+    conn.worker.metrics.upstream_connects.inc();
+    conn.worker.pool.connect(key, timeout).await.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => Reason::UpstreamTimeout,
+        _ => Reason::UpstreamFailed,
+    })
+}
+
+/// The first bytes of an answer; the buffer back when none came.
+async fn first_head_bytes(leased: &mut Leased, buf: Vec<u8>) -> Result<Vec<u8>, Vec<u8>> {
+    match runtime::read_more(&mut leased.stream, buf, READ_BYTES).await {
+        (Ok(n), buf) if n > 0 => Ok(buf),
+        (_, buf) => Err(buf),
+    }
+}
+
+/// Why an operation on the upstream ended: the sweep's reason if it cut it, else `fault`.
+fn cut_reason(conn: &Connection, fault: Reason) -> Reason {
+    match conn.watch.cut() {
+        Cut::No => fault,
+        Cut::Deadline => {
+            conn.watch.clear_deadline_cut();
+            Reason::UpstreamTimeout
+        }
+        Cut::ClientGone => Reason::ClientClosed,
+        Cut::Shutdown => Reason::Overloaded,
+    }
+}
+
+/// Reads the answer's head, decides how it is passed on, and does it.
+async fn deliver(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    request: &RequestHead<'_>,
+    mut leased: Leased,
+    mut buf: Vec<u8>,
+) -> After {
+    let limits = conn.worker.head_limits();
+    let mut scanned = 0;
+    let mut interim = 0;
+    let (framing, keep_alive, handling) = loop {
+        match head::parse_response(&buf, request.method == "HEAD", &limits, &mut scanned) {
+            Ok(Some(response)) if response.status < 200 => {
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    return fail(conn, snapshot, request, Reason::UpstreamFraming).await;
+                }
+                let len = response.len;
+                buf.drain(..len);
+                scanned = 0;
+            }
+            Ok(Some(response)) => {
+                let handling = match start(conn, snapshot, &response) {
+                    Ok(handling) => handling,
+                    Err(reason) => return fail(conn, snapshot, request, reason).await,
+                };
+                let (framing, keep_alive, len) = (response.framing, response.keep_alive, response.len);
+                buf.drain(..len);
+                break (framing, keep_alive, handling);
+            }
+            Ok(None) => {
+                if buf.capacity() == buf.len() {
+                    buf.reserve(BUFFER_BYTES);
+                }
+                let (read, more) = runtime::read_more(&mut leased.stream, buf, READ_BYTES).await;
+                buf = more;
+                if !matches!(read, Ok(n) if n > 0) {
+                    let reason = cut_reason(conn, Reason::UpstreamFailed);
+                    return fail(conn, snapshot, request, reason).await;
+                }
+            }
+            Err(_) => return fail(conn, snapshot, request, Reason::UpstreamFraming).await,
+        }
+    };
+    let answer = Answer { leased, buf, inward: Inward::new(framing), keep_alive };
+    match handling {
+        Handling::Pass => pass(conn, snapshot, request, answer).await,
+        Handling::Whole => whole(conn, snapshot, request, answer).await,
+    }
+}
+
+/// Writes the answer's status line and fields, all but the framing, into `conn.out`.
+fn start(conn: &mut Connection, snapshot: &Snapshot, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
+    let open = conn.open.as_mut().ok_or(Reason::Internal)?;
+    open.answered(response.status, mono_ns());
+    let handling = open.handling(response)?;
+    conn.out.clear();
+    write::status_line(&mut conn.out, response.status);
+    open.write_fields(snapshot, response, &mut conn.out)?;
+    Ok(handling)
+}
+
+/// Streams the body on as it arrives.
+async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
+    let outward = match answer.inward.framing {
+        Framing::None => Outward::None,
+        Framing::Length(length) => Outward::Length(length),
+        Framing::Chunked | Framing::UntilClose if request.http11 => Outward::Chunked,
+        Framing::Chunked | Framing::UntilClose => Outward::UntilClose,
+    };
+    let keep = end_head(conn, request, outward);
+    loop {
+        let mut bytes = 0;
+        let out = &mut conn.out;
+        let progress = answer.inward.advance(&answer.buf, &mut |data| {
+            bytes += data.len() as u64;
+            match outward {
+                Outward::Chunked => write::chunk(out, data),
+                _ => out.extend_from_slice(data),
+            }
+        });
+        if let Some(open) = &mut conn.open {
+            open.moved(bytes, bytes);
+        }
+        match progress {
+            Ok(Progress { consumed, done: true }) => {
+                let clean = consumed == answer.buf.len();
+                return end(conn, snapshot, answer, outward, keep, clean).await;
+            }
+            Ok(_) => {}
+            Err(reason) => return abort(conn, snapshot, reason),
+        }
+        if !conn.out.is_empty() && !conn.flush().await {
+            return abort(conn, snapshot, Reason::ClientClosed);
+        }
+        match more(conn, snapshot, &mut answer).await {
+            Ok(true) => {}
+            Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
+            Err(reason) => return abort(conn, snapshot, reason),
+        }
+    }
+}
+
+/// Collects the body, has it screened or filtered, and sends what is left of it.
+async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
+    let content = match collect(conn, snapshot, &mut answer).await {
+        Ok(content) => content,
+        Err(reason) => return fail(conn, snapshot, request, reason).await,
+    };
+    let Some(open) = &mut conn.open else { return After::Close };
+    let mut edited = conn.worker.buffers.take();
+    let screened = pipeline::screen_answer(&conn.worker.core, snapshot, open, &content, &mut edited);
+    let body = match screened {
+        Ok(Screening::AsIs) => &content,
+        Ok(Screening::Edited) => &edited,
+        Err(reason) => {
+            conn.worker.buffers.give(edited);
+            return fail(conn, snapshot, request, reason).await;
+        }
+    };
+    open.moved(content.len() as u64, body.len() as u64);
+    let outward =
+        if answer.inward.framing == Framing::None { Outward::None } else { Outward::Length(body.len() as u64) };
+    let keep = end_head(conn, request, outward);
+    conn.out.extend_from_slice(body);
+    conn.worker.buffers.give(content);
+    conn.worker.buffers.give(edited);
+    let clean = answer.buf.is_empty();
+    end(conn, snapshot, answer, outward, keep, clean).await
+}
+
+/// Reads an answer's whole content, within the route's bound. What follows it stays in `answer.buf`.
+async fn collect(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer) -> Result<Vec<u8>, Reason> {
+    let (max, tenant) = {
+        let open = conn.open.as_ref().ok_or(Reason::Internal)?;
+        (snapshot.settings.config.routes[open.route].body_bytes_max, open.tenant_key())
+    };
+    let mut content = conn.worker.buffers.take();
+    let mut lease = None;
+    loop {
+        let progress = answer.inward.advance(&answer.buf, &mut |data| content.extend_from_slice(data))?;
+        if content.len() > max {
+            return Err(Reason::ResponseUnscannable);
+        }
+        if progress.done {
+            answer.buf.drain(..progress.consumed);
+            return Ok(content);
+        }
+        let bytes = (content.len() + READ_BYTES).next_multiple_of(READ_BYTES);
+        let leased = match &mut lease {
+            None => {
+                lease = conn.worker.quota.lease(tenant, bytes);
+                lease.is_some()
+            }
+            Some(lease) => lease.grow_to(bytes),
+        };
+        if !leased {
+            return Err(Reason::Overloaded);
+        }
+        if !more(conn, snapshot, answer).await? {
+            return Ok(content);
+        }
+    }
+}
+
+/// Reads more of the body into the emptied `answer.buf`; false at the end of a body that ends with the connection.
+async fn more(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer) -> Result<bool, Reason> {
+    let read_timeout = snapshot.settings.config.upstreams[answer.leased.key.upstream].read_timeout;
+    let now = mono_ns();
+    conn.watch.enter(Phase::Upstream, now, now + read_timeout.as_nanos() as u64);
+    answer.buf.clear();
+    let (read, buf) = runtime::read_more(&mut answer.leased.stream, std::mem::take(&mut answer.buf), READ_BYTES).await;
+    answer.buf = buf;
+    match read {
+        Ok(n) if n > 0 => Ok(true),
+        Ok(_) if answer.inward.framing == Framing::UntilClose && conn.watch.cut() == Cut::No => Ok(false),
+        _ => Err(cut_reason(conn, Reason::UpstreamFailed)),
+    }
+}
+
+/// Writes the framing and the end of the head; true when the connection stays open behind the answer.
+fn end_head(conn: &mut Connection, request: &RequestHead<'_>, outward: Outward) -> bool {
+    let keep = request.keep_alive && outward != Outward::UntilClose && !conn.worker.sweep.draining();
+    match outward {
+        Outward::Length(length) => write::length(&mut conn.out, length),
+        Outward::Chunked => write::chunked(&mut conn.out),
+        Outward::UntilClose | Outward::None => {}
+    }
+    if !keep {
+        write::close(&mut conn.out);
+    }
+    conn.out.extend_from_slice(write::END_OF_HEAD);
+    keep
+}
+
+/// The answer is complete in `conn.out`: logs the outcome, then releases the last bytes.
+async fn end(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    answer: Answer,
+    outward: Outward,
+    keep: bool,
+    clean: bool,
+) -> After {
+    if outward == Outward::Chunked {
+        conn.out.extend_from_slice(write::LAST_CHUNK);
+    }
+    conn.watch.set_upstream(None);
+    if clean && answer.keep_alive && answer.inward.framing != Framing::UntilClose {
+        let kept_max = snapshot.settings.config.upstreams[answer.leased.key.upstream].idle_connections_max;
+        conn.worker.pool.give(answer.leased, mono_ns(), kept_max);
+    }
+    conn.worker.buffers.give(answer.buf);
+    conn.finish(snapshot, Reason::Allowed);
+    if conn.flush().await && keep { After::Reusable } else { After::Close }
+}
+
+/// The answer has begun and cannot be completed: the client must see it cut short.
+fn abort(conn: &mut Connection, snapshot: &Snapshot, reason: Reason) -> After {
+    conn.finish(snapshot, reason);
+    After::Close
+}
+
+/// No byte of an answer left yet: logs why, and says so.
+async fn fail(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, reason: Reason) -> After {
+    conn.watch.set_upstream(None);
+    let refused = conn.finish(snapshot, reason);
+    let Some(refused) = refused.filter(|_| reason != Reason::ClientClosed) else { return After::Close };
+    let keep = request.keep_alive && !reason.closes_connection() && !conn.worker.sweep.draining();
+    conn.out.clear();
+    let date = *conn.worker.date();
+    answer::write_refusal(&mut conn.out, &date, &refused, keep, request.method == "HEAD");
+    if conn.flush().await && keep { After::Reusable } else { After::Close }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(framing: Framing, raw: &[u8], content: &[u8], consumed: usize, done: bool) {
+        let mut got = Vec::new();
+        let progress = Inward::new(framing).advance(raw, &mut |data| got.extend_from_slice(data)).unwrap();
+        assert_eq!((got.as_slice(), progress.consumed, progress.done), (content, consumed, done));
+    }
+
+    #[test]
+    fn an_answer_ends_where_its_framing_says_and_not_later() {
+        check(Framing::None, b"extra", b"", 0, true);
+        check(Framing::Length(0), b"extra", b"", 0, true);
+        check(Framing::Length(3), b"abcextra", b"abc", 3, true);
+        check(Framing::Length(9), b"abc", b"abc", 3, false);
+        check(Framing::Chunked, b"3\r\nabc\r\n0\r\n\r\nextra", b"abc", 13, true);
+        check(Framing::UntilClose, b"abc", b"abc", 3, false);
+        assert!(Inward::new(Framing::Chunked).advance(b"zz\r\n", &mut |_| ()).is_err());
+    }
+}

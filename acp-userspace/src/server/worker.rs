@@ -1,0 +1,345 @@
+//! One worker: a pinned thread with its own runtime, caches, pools and ring. Nothing in it is shared but atomics and
+//! immutable snapshots.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::Shared;
+use super::buffers::{Buffers, Quota};
+use super::connection::Connection;
+use super::metrics::WorkerMetrics;
+use super::runtime::{self, Driver, TcpListener, TcpStream};
+use super::sweep::Sweep;
+use super::upstream::Pool;
+use crate::clock::{Now, mono_ns};
+use crate::http::head::HeadLimits;
+use crate::http::write::{DATE_LEN, DateCache};
+use crate::identity::Identity;
+use crate::ids::Key128;
+use crate::kernel::{ConnClosed, Verdict, WorkerPlane};
+use crate::pipeline::{Core, Current, Snapshot};
+use crate::reason::Reason;
+
+/// Between looks for idle upstream connections that have expired, and at the shared flags.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// After `accept` failed for lack of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A key that a token names and nobody has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenWanted {
+    /// Index of the issuer.
+    pub issuer: usize,
+    /// The key id.
+    pub kid: Box<str>,
+}
+
+/// What a worker tells the control thread.
+#[derive(Debug)]
+pub enum Signal {
+    /// A token names an unknown key.
+    KeyWanted(TokenWanted),
+    /// A principal of `tenant`, verified from `source`, came back inside its own Retry-After.
+    IgnoredLimit {
+        /// Where from.
+        source: IpAddr,
+        /// Whose.
+        tenant: Key128,
+    },
+    /// A principal of `tenant` verified on a new connection from `source`.
+    Verified {
+        /// Where from.
+        source: IpAddr,
+        /// Whose.
+        tenant: Key128,
+    },
+    /// A connection ended (tiers without the kernel's own ledger).
+    Closed(ConnClosed),
+}
+
+/// Durations of the current configuration, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Times {
+    pub(super) idle_ns: u64,
+    pub(super) head_ns: u64,
+    pub(super) body_ns: u64,
+    pub(super) write_ns: u64,
+}
+
+/// A worker's state.
+pub(super) struct Worker {
+    pub(super) core: RefCell<Core>,
+    pub(super) buffers: Buffers,
+    pub(super) quota: Rc<Quota>,
+    pub(super) pool: Pool,
+    pub(super) sweep: Rc<Sweep>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    shared: Arc<Shared>,
+    snapshots: RefCell<arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    current: RefCell<Current>,
+    times: Cell<Times>,
+    limits: Cell<HeadLimits>,
+    date: RefCell<DateCache>,
+    plane: RefCell<WorkerPlane>,
+    signals: RefCell<rtrb::Producer<Signal>>,
+    workers: usize,
+}
+
+/// What a worker thread is started with.
+pub(super) struct Parts {
+    pub(super) shared: Arc<Shared>,
+    pub(super) core: Core,
+    pub(super) plane: WorkerPlane,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) signals: rtrb::Producer<Signal>,
+    pub(super) listener: std::net::TcpListener,
+    pub(super) workers: usize,
+}
+
+impl Worker {
+    fn new(parts: Parts) -> (Rc<Self>, std::net::TcpListener) {
+        let mut snapshots = arc_swap::Cache::new(Arc::clone(&parts.shared.snapshot));
+        let current = Rc::new(Arc::clone(snapshots.load()));
+        let worker = Self {
+            core: RefCell::new(parts.core),
+            buffers: Buffers::default(),
+            quota: Rc::new(Quota::new(0, 0)),
+            pool: Pool::default(),
+            sweep: Rc::new(Sweep::default()),
+            metrics: parts.metrics,
+            shared: parts.shared,
+            snapshots: RefCell::new(snapshots),
+            current: RefCell::new(current),
+            times: Cell::default(),
+            limits: Cell::new(HeadLimits { bytes_max: 0, headers_max: 0 }),
+            date: RefCell::default(),
+            plane: RefCell::new(parts.plane),
+            signals: RefCell::new(parts.signals),
+            workers: parts.workers,
+        };
+        worker.adopt();
+        (Rc::new(worker), parts.listener)
+    }
+
+    /// The snapshot a request is decided by: one relaxed load when nothing changed.
+    pub(super) fn snapshot(&self) -> Current {
+        let changed = {
+            let mut snapshots = self.snapshots.borrow_mut();
+            let latest = snapshots.load();
+            let mut current = self.current.borrow_mut();
+            let changed = !Arc::ptr_eq(latest, &current);
+            if changed {
+                *current = Rc::new(Arc::clone(latest));
+            }
+            changed
+        };
+        if changed {
+            self.adopt();
+        }
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Takes bounds and durations over from the current snapshot.
+    fn adopt(&self) {
+        let current = self.current.borrow();
+        let listen = &current.settings.config.listen;
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
+        self.times.set(Times {
+            idle_ns: ns(listen.idle_timeout),
+            head_ns: ns(listen.head_timeout),
+            body_ns: ns(listen.body_timeout),
+            write_ns: ns(listen.write_timeout),
+        });
+        self.limits.set(HeadLimits { bytes_max: listen.head_bytes_max, headers_max: listen.headers_max });
+        self.quota.set_max(
+            listen.buffered_bytes_max / self.workers,
+            (listen.buffered_bytes_per_tenant_max / self.workers).max(listen.body_bytes_max.min(1 << 20)),
+        );
+    }
+
+    pub(super) fn times(&self) -> Times {
+        self.times.get()
+    }
+
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        self.limits.get()
+    }
+
+    /// The Date field's current text.
+    pub(super) fn date(&self) -> [u8; DATE_LEN] {
+        *self.date.borrow_mut().at(Now::read().unix_secs())
+    }
+
+    /// Tells the control thread. A full queue loses the signal: each is repeated by the next request that causes it,
+    /// but for closed connections, whose loss is counted.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.signals.borrow_mut().push(signal).is_err() {
+            self.shared.signals_lost.inc();
+        }
+    }
+
+    /// Runs `act` with the worker's half of the kernel plane.
+    pub(super) fn with_plane<T>(&self, act: impl FnOnce(&mut WorkerPlane) -> T) -> T {
+        act(&mut self.plane.borrow_mut())
+    }
+}
+
+/// Binds a connection's first verified tenant to its socket, and notices a second one.
+impl Connection {
+    pub(super) fn bind(&mut self, identity: &Identity) {
+        if self.bound == Some(identity.tenant_key) {
+            return;
+        }
+        let slot = self.worker.shared.tenants.slot(identity.tenant_key);
+        let fd = self.stream.as_raw_fd();
+        self.worker.with_plane(|plane| plane.bind(fd, slot));
+        self.tenant_slot = slot.slot;
+        self.bound = Some(identity.tenant_key);
+        self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant_key });
+    }
+}
+
+/// A worker thread's whole life: runs until the shared flag says stop and the last connection ended.
+///
+/// # Errors
+/// When no runtime can be had.
+pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
+    runtime::run(best, |driver| async move {
+        let metrics = Arc::clone(&parts.metrics);
+        metrics.driver.set(driver as u64);
+        let (worker, listener) = Worker::new(parts);
+        if driver == Driver::Epoll {
+            listener.set_nonblocking(true)?;
+        }
+        let listener = TcpListener::from_std(listener)?;
+        let sweep = Rc::clone(&worker.sweep);
+        runtime::spawn(sweep.run());
+        runtime::spawn(accept(Rc::clone(&worker), listener));
+        housekeeping(&worker).await;
+        Ok(())
+    })?
+}
+
+/// Looks at shared state until the worker may end.
+async fn housekeeping(worker: &Rc<Worker>) {
+    let mut drain_until = None;
+    loop {
+        runtime::sleep(HOUSEKEEPING).await;
+        worker.metrics.beat.set(mono_ns());
+        let snapshot = worker.snapshot();
+        let upstreams = &snapshot.settings.config.upstreams;
+        worker.pool.expire(mono_ns(), snapshot.settings.generation, |at| {
+            upstreams.get(at).map_or(Duration::ZERO, |upstream| upstream.idle_timeout)
+        });
+        worker.metrics.open.set(worker.sweep.len() as u64);
+        worker.metrics.buffered_bytes.set(worker.quota.held() as u64);
+        if worker.shared.draining.load(Ordering::Acquire) {
+            let timeout = snapshot.settings.config.listen.drain_timeout.as_nanos() as u64;
+            let until = *drain_until.get_or_insert_with(|| mono_ns() + timeout);
+            worker.sweep.drain();
+            if worker.sweep.is_empty() {
+                return;
+            }
+            if mono_ns() >= until {
+                worker.sweep.cut_all();
+            }
+        }
+    }
+}
+
+/// Accepts until the gateway drains.
+async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) => {
+                tracing::warn!(%error, "accept failed; pausing");
+                runtime::sleep(ACCEPT_PAUSE).await;
+            }
+            Err(error) => tracing::debug!(%error, "accept failed"),
+        }
+    }
+}
+
+/// Starts a connection's task, unless a bound or a penalty says no.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    worker.metrics.accepted.inc();
+    let connections_max = worker.current.borrow().settings.config.listen.connections_max;
+    let over = worker.sweep.len() >= connections_max.div_ceil(worker.workers);
+    let refused = worker.with_plane(|plane| plane.admit(peer.ip(), mono_ns())) == Verdict::Refuse;
+    if over || refused || worker.shared.draining.load(Ordering::Relaxed) {
+        worker.metrics.turned_away.inc();
+        reset(stream);
+        return;
+    }
+    let cookie = worker.with_plane(|plane| plane.cookie(stream.as_raw_fd()));
+    let watch = worker.sweep.add(stream.as_raw_fd());
+    worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
+    let connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
+    runtime::spawn(serve(connection));
+}
+
+/// Closes with RST, so that a turned-away client costs no TIME_WAIT and learns it at once.
+fn reset(stream: TcpStream) {
+    let fd = stream.as_raw_fd();
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: `linger` is a live structure of the size given; `fd` is open, `stream` owns it.
+    unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    drop(stream);
+}
+
+/// A connection from its first byte to its ledger row; a panic in it ends it and nothing else.
+async fn serve(mut connection: Connection) {
+    let worker = Rc::clone(&connection.worker);
+    if CatchUnwind(Box::pin(connection.run())).await.is_err() {
+        worker.metrics.panics.inc();
+        tracing::error!(peer = %connection.peer, "a connection's task panicked; it was closed");
+        let snapshot = worker.snapshot();
+        connection.finish(&snapshot, Reason::Internal);
+    }
+    worker.sweep.remove(&connection.watch);
+    let fd = connection.stream.as_raw_fd();
+    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd)) {
+        worker.signal(Signal::Closed(closed));
+    }
+    drop(connection);
+    worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
+}
+
+/// A future whose panic becomes a value.
+struct CatchUnwind<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for CatchUnwind<F> {
+    type Output = std::thread::Result<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = self.0.as_mut();
+        match std::panic::catch_unwind(AssertUnwindSafe(|| inner.poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
