@@ -1,3 +1,323 @@
-//! Placeholder until the programs land.
+//! The programs: thin shells around the decisions of the library, built for `bpfel-unknown-none` only.
+//!
+//! - `acp_steer` (`sk_reuseport`) runs once per connection attempt on the gateway's port: refuses it, or picks a worker.
+//! - `acp_ledger` (`sock_ops`, on the gateway's own cgroup) runs at each connection's opening and closing.
+//!
+//! What the verifier needs and the compiler does not know: context fields are read one by one with `read_volatile`,
+//! because two adjacent 32-bit loads merged into one of 64 bits are refused as an invalid context access.
 
-fn main() {}
+#![no_std]
+#![no_main]
+use core::ptr;
+
+use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};
+use acp_ebpf::ledger::{self, Close, tcp};
+use acp_ebpf::penalty::{self, PENALTIES_MAX};
+use acp_ebpf::stats::{self, STATS_MAX};
+use acp_ebpf::steer::{self, DRAINING, WORKERS_MAX, WorkerLoad};
+use acp_ebpf::{ConnClosed, Penalty, SkState, SourceKey, Verdict, penalty_decide};
+use aya_ebpf::bindings::{
+    BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP, BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG,
+    BPF_SOCK_OPS_PARSE_HDR_OPT_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_hdr_start_off, bpf_sock_ops, sk_action,
+};
+use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
+use aya_ebpf::helpers::{
+    bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skb_load_bytes_relative,
+};
+use aya_ebpf::macros::{btf_map, sk_reuseport, sock_ops};
+use aya_ebpf::programs::{SkReuseportContext, SockOpsContext};
+use aya_ebpf::{EbpfContext as _, Global};
+use aya_log_ebpf::info;
+
+/// Sources under penalty. User space inserts and removes, so no flood of forged SYNs can evict an entry; both programs
+/// read, and `acp_ledger` spends the trickle in place.
+#[btf_map]
+static PENALTY: LruHashMap<SourceKey, Penalty, { PENALTIES_MAX as usize }> = LruHashMap::new();
+
+/// Worker index → its listener. Written by user space.
+#[btf_map]
+static WORKERS: ReusePortSockArray<{ WORKERS_MAX as usize }> = ReusePortSockArray::new();
+
+/// Worker index → its load. Written by the workers through a mapping, read by `acp_steer`.
+#[btf_map]
+static WORKER_LOAD: Array<WorkerLoad, { WORKERS_MAX as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Socket → what is bound to it. Created by `acp_ledger` at ESTABLISHED, bound by the workers, freed with the socket.
+#[btf_map]
+static SK_STATE: SkStorage<SkState> = SkStorage::new();
+
+/// Closed connections, to the control thread.
+#[btf_map]
+static EVENTS: RingBuf<ConnClosed, { ledger::EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// Counters, see [`acp_ebpf::stats`].
+#[btf_map]
+static STATS: PerCpuArray<u64, { STATS_MAX as usize }> = PerCpuArray::new();
+
+/// [`acp_ebpf::globals::WORKERS`].
+#[unsafe(no_mangle)]
+static ACP_WORKERS: Global<u32> = Global::new(0);
+
+/// [`acp_ebpf::globals::PORT`].
+#[unsafe(no_mangle)]
+static ACP_PORT: Global<u32> = Global::new(0);
+
+/// Refuses a penalised source (SK_DROP: the client gets RST), or picks a worker. A packet whose source cannot be read
+/// is steered: it has no penalty that could be found.
+#[sk_reuseport]
+fn acp_steer(ctx: SkReuseportContext) -> u32 {
+    if let Some(source) = source(&ctx)
+        && let Some(penalty) = PENALTY.get_ptr(source)
+    {
+        // SAFETY: the map returned the pointer; the copy may mix an update in progress, and every mix is a penalty
+        // that ends by itself.
+        let penalty = unsafe { penalty.read_volatile() };
+        if penalty_decide(&penalty, now_ns()) == Verdict::Refuse {
+            count(stats::REFUSED);
+            return sk_action::SK_DROP;
+        }
+    }
+    steer(&ctx);
+    sk_action::SK_PASS
+}
+
+/// Selects a listener; selecting none leaves the choice to the kernel's hash.
+#[inline(always)]
+fn steer(ctx: &SkReuseportContext) {
+    let chosen = steer::two_choices(random(), ACP_WORKERS.load())
+        .and_then(|(first, second)| steer::less_loaded((first, load(first)), (second, load(second))));
+    match chosen {
+        Some(worker) if WORKERS.select_reuseport(ctx, worker).is_ok() => count(stats::STEERED),
+        _ => count(stats::UNSTEERED),
+    }
+}
+
+#[inline(always)]
+fn source(ctx: &SkReuseportContext) -> Option<SourceKey> {
+    match u16::from_be(ctx.eth_protocol() as u16) {
+        ETH_P_IP => header::<4>(ctx, IPV4_SOURCE).map(|v4| SourceKey::of(addr::v4_mapped(v4))),
+        ETH_P_IPV6 => header::<16>(ctx, IPV6_SOURCE).map(SourceKey::of),
+        _ => None,
+    }
+}
+
+/// `N` bytes of the network header.
+#[inline(always)]
+fn header<const N: usize>(ctx: &SkReuseportContext, (offset, length): (u32, u32)) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the helper checks the packet's bounds and writes `length` = N bytes into `bytes`.
+    let rc = unsafe {
+        bpf_skb_load_bytes_relative(
+            ctx.as_ptr(),
+            offset,
+            bytes.as_mut_ptr().cast(),
+            length,
+            bpf_hdr_start_off::BPF_HDR_START_NET,
+        )
+    };
+    (rc == 0).then_some(bytes)
+}
+
+#[inline(always)]
+fn load(worker: u32) -> u32 {
+    match WORKER_LOAD.get_ptr(worker) {
+        // SAFETY: the map returned the pointer; the worker stores whole words.
+        Some(load) => unsafe { (&raw const (*load).connections).read_volatile() },
+        None => DRAINING,
+    }
+}
+
+/// Keeps the ledger. The return value of a `sock_ops` program is not used.
+#[sock_ops]
+fn acp_ledger(ctx: SockOpsContext) -> u32 {
+    match ctx.op() {
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => opened(&ctx),
+        BPF_SOCK_OPS_STATE_CB => state_changed(&ctx),
+        BPF_SOCK_OPS_PARSE_HDR_OPT_CB => segment_while_closing(&ctx),
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listening(&ctx),
+        _ => {}
+    }
+    1
+}
+
+/// Reads one context field, see the module's documentation.
+macro_rules! field {
+    ($ctx:expr, $($field:tt)+) => {
+        // SAFETY: the kernel hands the program a valid context.
+        unsafe { (&raw const (*$ctx.ops).$($field)+).read_volatile() }
+    };
+}
+
+#[inline(always)]
+fn opened(ctx: &SockOpsContext) {
+    if field!(ctx, local_port) != ACP_PORT.load() {
+        return;
+    }
+    let now_ns = now_ns();
+    let Some(state) = sk_state(ctx, BPF_SK_STORAGE_GET_F_CREATE.into()) else { return };
+    // SAFETY: the pointer is the socket's own storage and the socket is locked.
+    unsafe { state.write(SkState::opened(now_ns)) };
+    // An error would mean no close record, which `stats::OPENED` minus `stats::CLOSED` shows.
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+    count(stats::OPENED);
+    spend_trickle(SourceKey::of(remote(ctx)), now_ns);
+}
+
+/// Counts an established connection against its source's open second. Two CPUs may count two connections as one: the
+/// target has no compare-and-swap, and the count only has to close the gate early. User space, which decides the same
+/// way at accept, counts exactly and resets what was too many.
+#[inline(always)]
+fn spend_trickle(source: SourceKey, now_ns: u64) {
+    let Some(penalty) = PENALTY.get_ptr_mut(source) else { return };
+    // SAFETY: as in `acp_steer`.
+    let read = unsafe { penalty.read_volatile() };
+    if penalty_decide(&read, now_ns) != Verdict::Trickle {
+        return;
+    }
+    if let Some(spent) = penalty::spend(read.trickle, penalty::cycle(read.since_ns, now_ns)) {
+        // SAFETY: the map returned the pointer; a word is stored whole.
+        unsafe { (&raw mut (*penalty).trickle).write_volatile(spent) };
+        count(stats::TRICKLED);
+    }
+}
+
+#[inline(always)]
+fn state_changed(ctx: &SockOpsContext) {
+    let (old, new) = (field!(ctx, __bindgen_anon_1.args[0]), field!(ctx, __bindgen_anon_1.args[1]));
+    match new {
+        // From here on look at each segment for the peer's FIN, which the state alone does not tell.
+        tcp::FIN_WAIT1 => {
+            let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG) as i32);
+        }
+        tcp::CLOSE => closed(ctx, old),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn segment_while_closing(ctx: &SockOpsContext) {
+    const FIN: u32 = 1;
+    if field!(ctx, skb_tcp_flags) & FIN == 0 {
+        return;
+    }
+    if let Some(state) = sk_state(ctx, 0) {
+        // SAFETY: the pointer is the socket's own storage and the socket is locked; user space binds before it closes.
+        unsafe { (*state).flags |= ledger::PEER_FIN };
+    }
+}
+
+#[inline(always)]
+fn closed(ctx: &SockOpsContext, old_state: u32) {
+    let Some(state) = sk_state(ctx, 0) else { return };
+    // SAFETY: the pointer is the socket's own storage.
+    let state = unsafe { state.read_volatile() };
+    let all_acked = field!(ctx, snd_una) == field!(ctx, snd_nxt);
+    let close = Close { old_state, flags: state.flags, all_acked };
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        count(stats::LOST);
+        return;
+    };
+    entry.write(ConnClosed {
+        // SAFETY: the context is the one this program was called with.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        bytes_in: close.bytes_in(field!(ctx, bytes_received)),
+        bytes_acked: close.bytes_acked(field!(ctx, bytes_acked)),
+        opened_ns: state.opened_ns,
+        duration_ns: now_ns().saturating_sub(state.opened_ns),
+        remote: remote(ctx),
+        local: local(ctx),
+        tenant: state.tenant,
+        flags: state.flags,
+        srtt_us: field!(ctx, srtt_us) >> 3,
+        segs_in: field!(ctx, segs_in),
+        segs_out: field!(ctx, segs_out),
+        retrans: field!(ctx, total_retrans),
+        // Network order in the upper half (`sock_ops_convert_ctx_access`, net/core/filter.c, little-endian).
+        remote_port: u32::from_be(field!(ctx, remote_port)) as u16,
+        local_port: field!(ctx, local_port) as u16,
+    });
+    entry.submit(BPF_RB_NO_WAKEUP.into());
+    count(stats::CLOSED);
+}
+
+/// The loader's self-test opens a listener after it attached, and looks for this count.
+#[inline(always)]
+fn listening(ctx: &SockOpsContext) {
+    count(stats::LISTENING);
+    info!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
+}
+
+#[inline(always)]
+fn remote(ctx: &SockOpsContext) -> addr::Address {
+    if field!(ctx, family) == AF_INET {
+        return addr::v4_mapped(field!(ctx, remote_ip4).to_ne_bytes());
+    }
+    addr::from_words([
+        field!(ctx, remote_ip6[0]),
+        field!(ctx, remote_ip6[1]),
+        field!(ctx, remote_ip6[2]),
+        field!(ctx, remote_ip6[3]),
+    ])
+}
+
+#[inline(always)]
+fn local(ctx: &SockOpsContext) -> addr::Address {
+    if field!(ctx, family) == AF_INET {
+        return addr::v4_mapped(field!(ctx, local_ip4).to_ne_bytes());
+    }
+    addr::from_words([
+        field!(ctx, local_ip6[0]),
+        field!(ctx, local_ip6[1]),
+        field!(ctx, local_ip6[2]),
+        field!(ctx, local_ip6[3]),
+    ])
+}
+
+const AF_INET: u32 = 2;
+
+/// The storage of the context's socket, if it has one, or could be given one.
+#[inline(always)]
+fn sk_state(ctx: &SockOpsContext, flags: u64) -> Option<*mut SkState> {
+    let ops: *mut bpf_sock_ops = ctx.ops;
+    // SAFETY: the kernel hands the program a valid context.
+    let sk = unsafe { (&raw const (*ops).__bindgen_anon_2.sk).read_volatile() };
+    if sk.is_null() {
+        return None;
+    }
+    let map = ptr::from_ref(&SK_STATE).cast_mut().cast();
+    // SAFETY: `map` is a socket storage map and `sk` a socket that was checked for null.
+    let state = unsafe { bpf_sk_storage_get(map, sk.cast(), ptr::null_mut(), flags) };
+    (!state.is_null()).then(|| state.cast())
+}
+
+#[inline(always)]
+fn count(counter: u32) {
+    if let Some(slot) = STATS.get_ptr_mut(counter) {
+        // SAFETY: the slot is this CPU's own, and a program is not preempted by another that counts in it.
+        unsafe { *slot += 1 };
+    }
+}
+
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn random() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_prandom_u32() }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel has a list of licence strings it takes for GPL-compatible; MIT, the half of the gateway's licence that is
+/// on it, stands there in this form only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

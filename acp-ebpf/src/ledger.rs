@@ -1,0 +1,188 @@
+//! The independent ledger: what is bound to a socket while it lives, and the record of it when it closes.
+//!
+//! The kernel counts bytes where user space cannot miscount them, so the ledger can be held against the audit log: for
+//! every closed connection `bytes_in` ≥ the sum of its audited request bytes, joined by socket cookie.
+//!
+//! TCP counts a FIN as one byte of sequence space, received or acknowledged (RFC 9293 §3.4), and so do the kernel's
+//! byte counters; [`Close`] takes them out again.
+
+use crate::addr::Address;
+
+/// Bytes of the ring buffer to user space: about 9 000 records, or 180 000 closes a second when it is read every 50 ms.
+pub const EVENTS_BYTES: u32 = 1 << 20;
+
+/// Flag: a tenant was bound.
+pub const BOUND: u32 = 1;
+/// Flag: requests of more than one tenant came over the connection; its bytes belong to no single one.
+pub const MULTI: u32 = 1 << 1;
+/// Flag: the peer's FIN arrived after we had sent ours.
+pub const PEER_FIN: u32 = 1 << 2;
+/// Flag: read by user space just before it closed the socket, not by the kernel after.
+pub const USER: u32 = 1 << 3;
+
+/// TCP states as the kernel numbers them (`include/net/tcp_states.h`).
+pub mod tcp {
+    /// Both directions open.
+    pub const ESTABLISHED: u32 = 1;
+    /// We sent FIN.
+    pub const FIN_WAIT1: u32 = 4;
+    /// Our FIN was acknowledged.
+    pub const FIN_WAIT2: u32 = 5;
+    /// Gone.
+    pub const CLOSE: u32 = 7;
+    /// The peer sent FIN.
+    pub const CLOSE_WAIT: u32 = 8;
+    /// The peer sent FIN, then we did.
+    pub const LAST_ACK: u32 = 9;
+    /// Both sent FIN at once; ours is not acknowledged yet.
+    pub const CLOSING: u32 = 11;
+}
+
+/// A tenant in the kernel's terms: an index and how often it was given out. Slot 0 is "unattributed".
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TenantSlot {
+    /// Index, or 0.
+    pub slot: u32,
+    /// Tells two holders of one index apart.
+    pub generation: u32,
+}
+
+impl TenantSlot {
+    /// No tenant: unauthenticated, or more tenants than slots.
+    pub const UNATTRIBUTED: Self = Self { slot: 0, generation: 0 };
+}
+
+/// Value of the socket storage. The kernel creates it at ESTABLISHED, user space binds the tenant.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SkState {
+    /// Who was verified first.
+    pub tenant: TenantSlot,
+    /// [`BOUND`], [`MULTI`], [`PEER_FIN`].
+    pub flags: u32,
+    /// Zero.
+    pub padding: u32,
+    /// When the handshake completed.
+    pub opened_ns: u64,
+}
+
+const _: () = assert!(size_of::<SkState>() == 24);
+
+impl SkState {
+    /// An unbound connection.
+    #[must_use]
+    pub const fn opened(now_ns: u64) -> Self {
+        Self { tenant: TenantSlot::UNATTRIBUTED, flags: 0, padding: 0, opened_ns: now_ns }
+    }
+
+    /// The state after `tenant` was verified on the connection, or `None` if that says nothing new. The first tenant
+    /// stays; a second one makes the connection [`MULTI`].
+    #[must_use]
+    pub fn bind(self, tenant: TenantSlot) -> Option<Self> {
+        if self.flags & BOUND == 0 {
+            return Some(Self { tenant, flags: self.flags | BOUND, ..self });
+        }
+        if self.tenant == tenant || self.flags & MULTI != 0 {
+            return None;
+        }
+        Some(Self { flags: self.flags | MULTI, ..self })
+    }
+}
+
+/// One closed connection. Byte counts are of payload: of TLS records, if there is TLS.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ConnClosed {
+    /// Socket cookie (`SO_COOKIE`): the key that joins it to the audit log.
+    pub cookie: u64,
+    /// Bytes the client sent and we received in order.
+    pub bytes_in: u64,
+    /// Bytes we sent and the client acknowledged.
+    pub bytes_acked: u64,
+    /// When the handshake completed.
+    pub opened_ns: u64,
+    /// From then to the close.
+    pub duration_ns: u64,
+    /// The client.
+    pub remote: Address,
+    /// We.
+    pub local: Address,
+    /// The first tenant verified on it.
+    pub tenant: TenantSlot,
+    /// [`BOUND`], [`MULTI`], [`PEER_FIN`], [`USER`].
+    pub flags: u32,
+    /// Smoothed round-trip time.
+    pub srtt_us: u32,
+    /// Segments received.
+    pub segs_in: u32,
+    /// Segments sent.
+    pub segs_out: u32,
+    /// Segments sent again.
+    pub retrans: u32,
+    /// The client's port.
+    pub remote_port: u16,
+    /// Our port.
+    pub local_port: u16,
+}
+
+const _: () = assert!(size_of::<ConnClosed>() == 104);
+
+impl ConnClosed {
+    /// The record in `bytes`, if there are exactly as many as one has.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: the length was checked, the read is unaligned, and `ConnClosed` is plain integers without padding,
+        // so every bit pattern is a value of it.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+/// What the byte counters need to be corrected by when a connection closes.
+#[derive(Clone, Copy, Debug)]
+pub struct Close {
+    /// The state it closed from.
+    pub old_state: u32,
+    /// Flags of its [`SkState`].
+    pub flags: u32,
+    /// Whether everything we sent was acknowledged.
+    pub all_acked: bool,
+}
+
+impl Close {
+    /// Whether the received bytes count a FIN: the peer's was received before ours was sent, or seen after
+    /// ([`PEER_FIN`]; from FIN_WAIT2 a socket goes to CLOSE both with and without it).
+    #[inline(always)]
+    #[must_use]
+    pub const fn counts_peer_fin(self) -> bool {
+        matches!(self.old_state, tcp::CLOSE_WAIT | tcp::LAST_ACK | tcp::CLOSING) || self.flags & PEER_FIN != 0
+    }
+
+    /// Whether the acknowledged bytes count our FIN: it was sent, and everything sent was acknowledged.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counts_our_fin(self) -> bool {
+        match self.old_state {
+            tcp::FIN_WAIT2 => true,
+            tcp::CLOSING | tcp::LAST_ACK => self.all_acked,
+            _ => false,
+        }
+    }
+
+    /// Payload bytes received, of the kernel's counter.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes_in(self, counted: u64) -> u64 {
+        counted.saturating_sub(self.counts_peer_fin() as u64)
+    }
+
+    /// Payload bytes acknowledged, of the kernel's counter.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bytes_acked(self, counted: u64) -> u64 {
+        counted.saturating_sub(self.counts_our_fin() as u64)
+    }
+}
