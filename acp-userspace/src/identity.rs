@@ -1,9 +1,39 @@
 //! Identity: who is calling. A bearer token becomes [`Authenticated`], or the request ends here.
+//!
+//! [`authenticate`] is the one door. It finds the token's verified claims on the connection, in the core's cache, or by
+//! verifying it (RS256, RFC 8725, RFC 9068), and then, *on every call*, checks what can change between two requests:
+//! issuer entry and key still current, `exp`, `nbf`, lifetime, revocation, and the route's audience (THREATS A6). What
+//! no route can loosen (`alg`, `typ`, `crit`, `cnf`, the claims' forms) is judged once, before anything is cached.
+//!
+//! Left to others: fetching keys (`control::jwks`), scopes a call needs (policy), what the failure looks like on the
+//! wire ([`IdentityError::reason`], [`Challenge`]). No I/O, no clock: the snapshot ([`Trust`]) and `now` are parameters.
 
 use std::sync::Arc;
 
-use crate::config::resolved::Issuer;
+use crate::clock::Now;
+use crate::config::resolved::{IdentityConfig, Issuer, Route};
 use crate::ids::{Key128, TenantId, UserId};
+
+mod cache;
+mod challenge;
+pub mod dev;
+mod error;
+mod json;
+pub mod jwks;
+mod keys;
+mod revocation;
+mod token;
+mod verify;
+
+pub use cache::{CacheCounts, ConnectionToken, TokenCache};
+pub use challenge::Challenge;
+pub use error::{IdentityError, TokenFault};
+pub use keys::{IssuerKeys, KeyState, Keys};
+pub use revocation::{REVOCATIONS_MAX, Revocation, Revocations, TooManyRevocations};
+pub use token::TOKEN_BYTES_MAX;
+pub use verify::TokenHashKey;
+
+use cache::Verified;
 
 /// One normalised identity, whatever the issuer calls its claims. Made once per verified token, shared by every
 /// request that carries it. Holds nothing that depends on a route (THREATS A6).
@@ -63,3 +93,93 @@ impl Authenticated {
         Self { identity }
     }
 }
+
+/// What tokens are judged against: the parts of one snapshot, so that no request sees two (THREATS A29).
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// Issuers and bounds.
+    pub config: &'a IdentityConfig,
+    /// Keys made for exactly this configuration ([`Keys::for_config`]).
+    pub keys: &'a Keys,
+    /// What is no longer trusted.
+    pub revoked: &'a Revocations,
+}
+
+/// Who sent this request to this route.
+///
+/// `authorization` yields the value of every Authorization field; `cache` is the core's, `last` the connection's.
+///
+/// # Errors
+/// See [`IdentityError`]. After [`IdentityError::UnknownKey`] the caller may ask `control::jwks` for the key, wait at
+/// most a second, and try once more with a new snapshot.
+pub fn authenticate<'a>(
+    mut authorization: impl Iterator<Item = &'a [u8]>,
+    trust: Trust<'_>,
+    route: &Route,
+    cache: &mut TokenCache,
+    last: &mut ConnectionToken,
+    now: Now,
+) -> Result<Authenticated, IdentityError> {
+    let field = authorization.next().ok_or(IdentityError::MissingToken)?;
+    if authorization.next().is_some() {
+        return Err(IdentityError::DuplicateAuthorization);
+    }
+    if let Some(verified) = last.get(field).filter(|verified| verified.is_current(trust)) {
+        cache.counts.connection_hits += 1;
+        return admit(verified, trust, route, now);
+    }
+    let verified = look_up(bearer(field)?, trust, cache, now)?;
+    let admitted = admit(&verified, trust, route, now);
+    last.set(field, verified);
+    admitted
+}
+
+/// The token of a `Bearer` credential (RFC 6750 §2.1); another scheme is no credential of ours.
+fn bearer(field: &[u8]) -> Result<&[u8], IdentityError> {
+    let scheme_end = field.iter().position(|&byte| byte == b' ').unwrap_or(field.len());
+    let (scheme, token) = field.split_at(scheme_end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(IdentityError::MissingToken);
+    }
+    Ok(&token[token.iter().take_while(|&&byte| byte == b' ').count()..])
+}
+
+/// The token's verified claims: from the cache, else by verifying it, and then into the cache.
+fn look_up(token: &[u8], trust: Trust<'_>, cache: &mut TokenCache, now: Now) -> Result<Arc<Verified>, IdentityError> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(TokenFault::TooLong.into());
+    }
+    let digest = cache::token_digest(token);
+    if let Some(verified) = cache.get(&digest).filter(|verified| verified.is_current(trust)).map(Arc::clone) {
+        cache.counts.core_hits += 1;
+        return Ok(verified);
+    }
+    if cache.is_refused(&digest, trust.keys.generation(), now) {
+        cache.counts.refused_again += 1;
+        return Err(IdentityError::BadSignature);
+    }
+    cache.counts.cold += 1;
+    let verified = verify::verify(token, trust, cache.hash_key(), now);
+    if matches!(verified, Err(IdentityError::BadSignature)) {
+        cache.refuse(digest, trust.keys.generation(), now);
+    }
+    let verified = Arc::new(verified?);
+    cache.insert(digest, Arc::clone(&verified));
+    Ok(verified)
+}
+
+/// The checks of every request, the connection-local hit included.
+fn admit(verified: &Verified, trust: Trust<'_>, route: &Route, now: Now) -> Result<Authenticated, IdentityError> {
+    let identity = &verified.identity;
+    verify::check_times(identity.expires, identity.not_before, identity.issued_at, trust.config, now)?;
+    if verified.is_revoked(trust) {
+        return Err(IdentityError::Revoked);
+    }
+    if !route.audience.is_empty() && !verify::names_any(&identity.audience, &route.audience) {
+        return Err(IdentityError::WrongAudience);
+    }
+    Ok(Authenticated { identity: Arc::clone(identity) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -143,7 +143,7 @@ pub struct Issuer {
 }
 
 /// Where an issuer's keys come from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
     /// `<issuer>/.well-known/openid-configuration` → `jwks_uri`.
     Discovery,
