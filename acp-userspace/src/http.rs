@@ -10,3 +10,6 @@
 pub mod chunked;
 pub mod head;
 pub mod write;
+
+#[cfg(test)]
+mod corpora;
