@@ -13,3 +13,5 @@ pub mod write;
 
 #[cfg(test)]
 mod corpora;
+#[cfg(test)]
+mod oracle;
