@@ -10,3 +10,8 @@
 pub mod chunked;
 pub mod head;
 pub mod write;
+
+#[cfg(test)]
+mod corpora;
+#[cfg(test)]
+mod oracle;

@@ -165,7 +165,8 @@ pub enum HeadError {
     /// `Upgrade` to another protocol than h2c, or a 101 answer.
     #[error("upgrading to another protocol is not supported")]
     Upgrade,
-    /// Empty, not a token, followed by white space, or a folded line.
+    /// Empty, not a token, followed by white space, a folded line, or a framing field's name but for a mark
+    /// (`Transfer_Encoding`).
     #[error("a field name is malformed")]
     HeaderName,
     /// A control byte in a value.

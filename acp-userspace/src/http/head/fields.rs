@@ -50,10 +50,8 @@ impl<'b> Facts<'b> {
             10 if name.eq_ignore_ascii_case("connection") => {
                 self.close |= options(value).any(|option| option.eq_ignore_ascii_case(b"close"));
             }
-            14 if name.eq_ignore_ascii_case("content-length") => {
-                once(&mut self.length, length(value)?, HeadError::LengthRepeated)?
-            }
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            14 if alike(name, b"content-length")? => once(&mut self.length, length(value)?, HeadError::LengthRepeated)?,
+            17 if alike(name, b"transfer-encoding")? => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(HeadError::TransferEncoding);
                 }
@@ -70,6 +68,22 @@ impl<'b> Facts<'b> {
     pub(super) fn check_exclusive(&self) -> Result<(), HeadError> {
         if self.chunked && self.length.is_some() { Err(HeadError::LengthAndTransferEncoding) } else { Ok(()) }
     }
+}
+
+/// Whether `name` is `framing`.
+///
+/// # Errors
+/// [`HeadError::HeaderName`] if it only would be to a reader that takes `_` (or another mark) for `-`, as CGI and
+/// its heirs do.
+fn alike(name: &str, framing: &[u8]) -> Result<bool, HeadError> {
+    if name.as_bytes().eq_ignore_ascii_case(framing) {
+        return Ok(true);
+    }
+    let passes = name
+        .bytes()
+        .zip(framing)
+        .all(|(byte, &wanted)| byte.eq_ignore_ascii_case(&wanted) || (wanted == b'-' && !byte.is_ascii_alphanumeric()));
+    if passes { Err(HeadError::HeaderName) } else { Ok(false) }
 }
 
 /// Fills `slot`, which a field may do once.

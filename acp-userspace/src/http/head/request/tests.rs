@@ -74,6 +74,8 @@ fn refuses_what_two_readers_could_read_twice() {
         ("A\r\n", HeadError::HeaderName),
         ("A[b: c\r\n", HeadError::HeaderName),
         ("\u{e9}: c\r\n", HeadError::HeaderName),
+        ("Transfer_Encoding: chunked\r\n", HeadError::HeaderName),
+        ("content.length: 5\r\n", HeadError::HeaderName),
         ("A: b\0c\r\n", HeadError::HeaderValue),
         ("A: b\u{b}c\r\n", HeadError::HeaderValue),
         ("A: b\u{7f}\r\n", HeadError::HeaderValue),
