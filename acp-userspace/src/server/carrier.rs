@@ -7,7 +7,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
-use super::worker::{Signal, TokenWanted};
+use super::worker::{Signal, KeyWanted};
 use crate::clock::mono_ns;
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
@@ -70,7 +70,7 @@ impl Carrier for ClientBody<'_> {
 
     async fn await_key(&mut self, issuer: usize, kid: &str) -> bool {
         let seen = self.conn.worker.snapshot().keys_generation();
-        let wanted = TokenWanted { issuer, kid: kid.into() };
+        let wanted = KeyWanted { issuer, kid: kid.into() };
         self.conn.worker.signal(Signal::KeyWanted(wanted));
         self.wait_until(|conn| conn.worker.snapshot().keys_generation() != seen).await
     }

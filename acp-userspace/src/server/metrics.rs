@@ -56,6 +56,10 @@ pub struct WorkerMetrics {
     pub panics: Count,
     /// Times the worker was restarted.
     pub restarts: Count,
+    /// The runtime driver in use ([`super::runtime::Driver`] as a number).
+    pub driver: Count,
+    /// CLOCK_MONOTONIC nanoseconds when it last looked at its shared state: alive.
+    pub beat: Count,
 }
 
 impl Default for WorkerMetrics {
@@ -71,6 +75,8 @@ impl Default for WorkerMetrics {
             buffered_bytes: Count::default(),
             panics: Count::default(),
             restarts: Count::default(),
+            driver: Count::default(),
+            beat: Count::default(),
         }
     }
 }

@@ -40,7 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A key that a token names and nobody has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenWanted {
+pub struct KeyWanted {
     /// Index of the issuer.
     pub issuer: usize,
     /// The key id.
@@ -51,7 +51,7 @@ pub struct TokenWanted {
 #[derive(Debug)]
 pub enum Signal {
     /// A token names an unknown key.
-    KeyWanted(TokenWanted),
+    KeyWanted(KeyWanted),
     /// A principal of `tenant`, verified from `source`, came back inside its own Retry-After.
     IgnoredLimit {
         /// Where from.

@@ -1,0 +1,198 @@
+//! The admin surfaces (THREATS A19): health and metrics, read-only, on loopback TCP; everything that changes state on
+//! a Unix socket of mode 0600. `Host` is checked on TCP, so that a web page cannot reach it by DNS rebinding.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use super::metrics;
+use super::status::Status;
+use crate::server::Shared;
+
+/// What the admin socket asks the control thread to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Read the configuration again; answers with the new generation or every mistake.
+    Reload(oneshot::Sender<Result<u64, String>>),
+    /// Lift a penalty; answers whether there was one.
+    Pardon(IpAddr, oneshot::Sender<bool>),
+    /// The penalties in force: source and seconds left.
+    Penalties(oneshot::Sender<Vec<(IpAddr, u64)>>),
+    /// Drain and stop.
+    Stop,
+}
+
+/// What both surfaces read.
+#[derive(Debug, Clone)]
+pub struct Surface {
+    /// Shared with the workers.
+    pub shared: Arc<Shared>,
+    /// Kept by the control thread.
+    pub status: Arc<Status>,
+}
+
+/// Starts the read-only surface.
+///
+/// # Errors
+/// The address is not loopback or not free.
+pub async fn serve_metrics(address: SocketAddr, surface: Surface) -> anyhow::Result<SocketAddr> {
+    anyhow::ensure!(address.ip().is_loopback(), "admin.metrics: {address} is not a loopback address");
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("admin.metrics: cannot listen on {address}"))?;
+    let bound = listener.local_addr()?;
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .layer(middleware::from_fn(local_host_only))
+        .with_state(surface);
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(bound)
+}
+
+/// Starts the state-changing surface on a Unix socket; a stale socket file is replaced.
+///
+/// # Errors
+/// The directory is missing or not writable, or another gateway answers on the socket.
+pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<Command>) -> anyhow::Result<()> {
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        anyhow::bail!("admin.socket: another gateway answers on {}", path.display());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("admin.socket: cannot replace {}", path.display()));
+        }
+        _ => {}
+    }
+    let listener = bind_private(path).with_context(|| format!("admin.socket: cannot listen on {}", path.display()))?;
+    let routes = Router::new()
+        .route("/status", get(status))
+        .route("/reload", post(reload))
+        .route("/stop", post(stop))
+        .route("/kernel/penalties", get(penalties))
+        .route("/kernel/pardon", post(pardon))
+        .with_state((surface, commands));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    Ok(())
+}
+
+/// Binds with no permission for others from the first moment on.
+fn bind_private(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    // SAFETY: umask only swaps a number; the control thread is the only one that creates files at this point.
+    let before = unsafe { libc::umask(0o177) };
+    let bound = tokio::net::UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    let listener = bound?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Refuses requests whose Host is not a loopback name or address.
+async fn local_host_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    let local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if local && request.headers().get(header::ORIGIN).is_none() {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "local clients only\n").into_response()
+    }
+}
+
+/// The body of `/readyz` and `/status`.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    unready: Vec<&'static str>,
+    degraded: Vec<&'static str>,
+    kernel_tier: String,
+    generation: u64,
+}
+
+fn readiness(surface: &Surface) -> Readiness {
+    let unready = surface.status.unready(&surface.shared);
+    Readiness {
+        ready: unready.is_empty(),
+        unready,
+        degraded: surface.status.degraded(),
+        kernel_tier: surface.status.tier_name(),
+        generation: surface.shared.snapshot.load().generation,
+    }
+}
+
+async fn readyz(State(surface): State<Surface>) -> impl IntoResponse {
+    let readiness = readiness(&surface);
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
+}
+
+async fn metrics_text(State(surface): State<Surface>) -> impl IntoResponse {
+    match metrics::text(&surface) {
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+type Socket = State<(Surface, mpsc::Sender<Command>)>;
+
+async fn status(State((surface, _)): Socket) -> impl IntoResponse {
+    Json(readiness(&surface))
+}
+
+async fn reload(State((_, commands)): Socket) -> Response {
+    match ask(&commands, Command::Reload).await {
+        Some(Ok(generation)) => Json(serde_json::json!({ "generation": generation })).into_response(),
+        Some(Err(mistakes)) => (StatusCode::UNPROCESSABLE_ENTITY, mistakes).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+async fn stop(State((_, commands)): Socket) -> StatusCode {
+    if commands.send(Command::Stop).await.is_ok() { StatusCode::ACCEPTED } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+async fn penalties(State((_, commands)): Socket) -> Response {
+    match ask(&commands, Command::Penalties).await {
+        Some(list) => {
+            let rows: Vec<_> =
+                list.iter().map(|(source, secs)| serde_json::json!({ "source": source, "seconds_left": secs })).collect();
+            Json(rows).into_response()
+        }
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct PardonRequest {
+    source: IpAddr,
+}
+
+async fn pardon(State((_, commands)): Socket, Json(request): Json<PardonRequest>) -> Response {
+    match ask(&commands, |answer| Command::Pardon(request.source, answer)).await {
+        Some(true) => StatusCode::NO_CONTENT.into_response(),
+        Some(false) => (StatusCode::NOT_FOUND, "no penalty on that source\n").into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// Sends a command and waits for its answer; `None` when the control thread is stopping.
+async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    commands.send(command(answer)).await.ok()?;
+    answered.await.ok()
+}

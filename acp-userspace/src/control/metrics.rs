@@ -1,0 +1,115 @@
+//! `/metrics`: OpenMetrics text, gathered when asked. Names are `acp_<noun>_<unit>`; labels come from enums, so their
+//! number is bounded, and none names a user, tenant or token.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::admin::Surface;
+use crate::reason::Reason;
+use crate::server::metrics::{LATENCY_BOUNDS_US, WorkerMetrics};
+
+/// All metrics of this moment.
+///
+/// # Errors
+/// Never in practice: writing to a string does not fail.
+pub fn text(surface: &Surface) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Gathering(surface.clone())));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Gathering(Surface);
+
+impl Collector for Gathering {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let workers = &self.0.shared.workers;
+        let status = &self.0.status;
+        let sum = |count: fn(&WorkerMetrics) -> u64| workers.iter().map(|worker| count(worker)).sum::<u64>();
+        requests(&mut encoder, &self.0)?;
+        latency(&mut encoder, &self.0)?;
+
+        for (name, help, value) in [
+            ("acp_connections_accepted", "Client connections accepted.", sum(|w| w.accepted.value())),
+            (
+                "acp_connections_turned_away",
+                "Client connections closed at accept: over a bound, or from a source under penalty.",
+                sum(|w| w.turned_away.value()),
+            ),
+            ("acp_upstream_connects", "Connections opened to upstreams.", sum(|w| w.upstream_connects.value())),
+            ("acp_worker_panics", "Panics caught; each closed one connection.", sum(|w| w.panics.value())),
+            ("acp_worker_restarts", "Workers that died and were replaced.", sum(|w| w.restarts.value())),
+            ("acp_signals_lost", "Messages from workers that found the queue full.", self.0.shared.signals_lost.value()),
+            ("acp_audit_records", "Records written to the audit log.", get(&status.audit_records)),
+            ("acp_audit_bytes", "Bytes written to the audit log.", get(&status.audit_bytes)),
+            (
+                "acp_audit_summarised",
+                "Unverified refusals that a summary accounts for instead of a record each.",
+                get(&status.audit_summarised),
+            ),
+            ("acp_kernel_refused", "Connections refused by the kernel before accept.", get(&status.kernel_refused)),
+            ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
+            ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
+            ("acp_config_reloads", "Configurations accepted after the first.", get(&status.reloads)),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+        }
+        let flag = |on: bool| i64::from(on);
+        let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("acp_connections_open", "Client connections open now.", level(sum(|w| w.open.value()))),
+            ("acp_buffered_bytes", "Bytes of bodies buffered now.", level(sum(|w| w.buffered_bytes.value()))),
+            ("acp_kernel_penalties", "Sources under penalty now.", level(get(&status.kernel_penalties))),
+            ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
+            ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
+            ("acp_config_generation", "Generation of the snapshot in force.", level(self.0.shared.snapshot.load().generation)),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let tier = ConstGauge::new(1_i64);
+        let help = "The kernel tier reached; see docs/kernel.md.";
+        let mut family = encoder.encode_descriptor("acp_kernel_tier", help, None, tier.metric_type())?;
+        tier.encode(family.encode_family(&[("tier", status.tier_name().as_str())])?)
+    }
+}
+
+fn get(count: &AtomicU64) -> u64 {
+    count.load(Relaxed)
+}
+
+fn requests(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Result {
+    let help = "Requests finished, by reason code.";
+    let mut family = encoder.encode_descriptor("acp_requests", help, None, MetricType::Counter)?;
+    for reason in Reason::ALL {
+        let total: u64 = surface.shared.workers.iter().map(|worker| worker.requests(*reason)).sum();
+        ConstCounter::new(total).encode(family.encode_family(&[("reason", reason.code())])?)?;
+    }
+    Ok(())
+}
+
+fn latency(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Result {
+    let mut counts = [0_u64; LATENCY_BOUNDS_US.len() + 1];
+    let mut sum_us = 0;
+    for worker in &surface.shared.workers {
+        let (of_worker, sum) = worker.latency();
+        counts.iter_mut().zip(of_worker).for_each(|(count, more)| *count += more);
+        sum_us += sum;
+    }
+    let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
+    let help = "From a request's head to its outcome.";
+    let mut metric: MetricEncoder<'_> =
+        encoder.encode_descriptor("acp_request_duration_seconds", help, None, MetricType::Histogram)?;
+    metric.encode_histogram::<()>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
+}

@@ -1,0 +1,88 @@
+//! What the control thread knows of the gateway's health, for `/readyz`, `/metrics` and the admin socket.
+//!
+//! Ready means: this process can serve (workers run, the log takes records, the ledger grants). A dead IdP shows as
+//! degraded, not as unready: warm tokens go on, and taking the whole gateway out of a load balancer would help nobody
+//! (THREATS B8).
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::clock::mono_ns;
+use crate::kernel::Tier;
+use crate::server::Shared;
+
+/// A worker that has not looked at its shared state for this long counts as stuck.
+const BEAT_MAX_NS: u64 = 5_000_000_000;
+
+/// Levels and flags that the control thread keeps up to date.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// The log takes records.
+    pub audit_ok: AtomicBool,
+    /// The ledger's last transaction succeeded.
+    pub ledger_ok: AtomicBool,
+    /// An issuer has no keys, or stale ones.
+    pub keys_degraded: AtomicBool,
+    /// The last reload was refused.
+    pub reload_failed: AtomicBool,
+    /// Records written to the log since start.
+    pub audit_records: AtomicU64,
+    /// Bytes written to the log since start.
+    pub audit_bytes: AtomicU64,
+    /// Unverified refusals that were summarised instead of recorded one by one.
+    pub audit_summarised: AtomicU64,
+    /// Connections the kernel refused.
+    pub kernel_refused: AtomicU64,
+    /// Ledger rows the kernel could not deliver.
+    pub kernel_lost: AtomicU64,
+    /// Ledger rows received.
+    pub kernel_closed: AtomicU64,
+    /// Sources under penalty now.
+    pub kernel_penalties: AtomicU64,
+    /// Reloads accepted.
+    pub reloads: AtomicU64,
+    /// The tier reached, and a line for each thing that is missing.
+    pub tier: Mutex<(Option<Tier>, Vec<String>)>,
+}
+
+impl Status {
+    /// The tier's name.
+    #[must_use]
+    pub fn tier_name(&self) -> String {
+        let tier = self.tier.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tier.0.map_or_else(|| "none".to_owned(), |tier| tier.to_string())
+    }
+
+    /// Why the gateway is not ready; empty when it is.
+    #[must_use]
+    pub fn unready(&self, shared: &Shared) -> Vec<&'static str> {
+        let mut why = Vec::new();
+        if shared.draining.load(Ordering::Acquire) {
+            why.push("draining");
+        }
+        if !self.audit_ok.load(Ordering::Relaxed) {
+            why.push("the audit log takes no records");
+        }
+        if !self.ledger_ok.load(Ordering::Relaxed) {
+            why.push("the ledger is not writable");
+        }
+        let now = mono_ns();
+        if shared.workers.iter().any(|worker| now.saturating_sub(worker.beat.value()) > BEAT_MAX_NS) {
+            why.push("a worker does not respond");
+        }
+        why
+    }
+
+    /// What works less well than it should without making the gateway unready.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let mut why = Vec::new();
+        if self.keys_degraded.load(Ordering::Relaxed) {
+            why.push("an issuer's keys are missing or stale");
+        }
+        if self.reload_failed.load(Ordering::Relaxed) {
+            why.push("the last reload was refused; the configuration before it stays");
+        }
+        why
+    }
+}
