@@ -1,0 +1,249 @@
+//! What may be sent, what came back, and how it ended.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::trail::{RpcReply, Trail};
+use super::{Core, Current, Refused};
+use crate::audit::record::{Bytes, Decision, Outcome};
+use crate::audit::ring::OpenRecord;
+use crate::clock::Now;
+use crate::config::resolved::Tool;
+use crate::http::head::{Framing, ResponseHead};
+use crate::http::write;
+use crate::identity::Identity;
+use crate::ids::{Key128, RequestId};
+use crate::protocol::json;
+use crate::protocol::mcp::{self, Revision};
+use crate::policy;
+use crate::reason::Reason;
+use crate::routing;
+use crate::safety::{self, Body, Content, Finding};
+use crate::usage::{self, Hold, LimitState, Settle};
+
+/// A request that all layers let pass: its intent is in the log, its cost is held, its bytes are ready.
+#[derive(Debug)]
+pub struct Governed {
+    /// Index of its route.
+    pub route: usize,
+    /// Index of its upstream.
+    pub upstream: usize,
+    /// Whether a byte of it may have reached the upstream: from then on it costs.
+    pub sent: bool,
+    pub(super) id: RequestId,
+    pub(super) snapshot: Current,
+    pub(super) identity: Arc<Identity>,
+    pub(super) tool: Option<Arc<Tool>>,
+    pub(super) hold: Hold,
+    pub(super) record: OpenRecord,
+    pub(super) limit: Option<LimitState>,
+    pub(super) now: Now,
+    pub(super) bytes: Bytes,
+    pub(super) status: Option<u16>,
+    pub(super) first_ns: u64,
+    pub(super) edits: u32,
+    pub(super) findings: Vec<Finding>,
+    /// A `tools/list` whose answer shows only what the caller may call.
+    pub(super) tool_list: Option<Revision>,
+    pub(super) rpc: Option<RpcReply>,
+}
+
+/// How an answer is passed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handling {
+    /// As it arrives.
+    Pass,
+    /// After [`screen_answer`] saw all of it.
+    Whole,
+}
+
+/// What [`screen_answer`] made of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Screening {
+    /// It may be sent as it is.
+    AsIs,
+    /// What was written to `out` is sent instead.
+    Edited,
+}
+
+impl Governed {
+    /// Whose account buffers are held on.
+    #[must_use]
+    pub fn tenant_key(&self) -> Key128 {
+        self.identity.tenant_key
+    }
+
+    /// Nanoseconds since the request's head was complete.
+    #[must_use]
+    pub fn elapsed_ns(&self, now: Now) -> u64 {
+        now.mono_ns.saturating_sub(self.now.mono_ns)
+    }
+
+    /// The upstream's head is there.
+    pub fn answered(&mut self, status: u16, mono_ns: u64) {
+        self.status = Some(status);
+        self.first_ns = mono_ns;
+    }
+
+    /// Counts body bytes of the answer: received, and sent on.
+    pub fn moved(&mut self, received: u64, sent: u64) {
+        self.bytes.response_in += received;
+        self.bytes.response_out += sent;
+    }
+
+    /// How the answer with this head is passed on.
+    ///
+    /// # Errors
+    /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
+    pub fn handling(&self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
+        let ruled = self.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty());
+        if !ruled && self.tool_list.is_none() {
+            return Ok(Handling::Pass);
+        }
+        if response.framing == Framing::None {
+            return Ok(Handling::Pass);
+        }
+        let encoded = response.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        let kind = ContentKind::of(response.only("content-type"));
+        let readable = match kind {
+            ContentKind::Json | ContentKind::Text => true,
+            ContentKind::Events => !ruled,
+            ContentKind::Other => false,
+        };
+        // A length of zero has nothing to read, whatever it is called.
+        let empty = response.framing == Framing::Length(0);
+        if !empty && (encoded || response.status == 206 || !readable) {
+            return Err(Reason::ResponseUnscannable);
+        }
+        Ok(Handling::Whole)
+    }
+
+    /// Appends the fields the client gets: the upstream's that are allowed through, and ours.
+    ///
+    /// # Errors
+    /// `UpstreamAuth` when the upstream refused the gateway's own credentials.
+    pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
+        let config = &self.snapshot.settings.config;
+        routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.upstream], out)?;
+        write::header(out, "x-request-id", &self.id.text());
+        if let Some(limit) = &self.limit {
+            limit.write_fields(out);
+        }
+        Ok(())
+    }
+}
+
+/// What a Content-Type says about how to read a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ContentKind {
+    Json,
+    Text,
+    Events,
+    Other,
+}
+
+impl ContentKind {
+    fn of(value: Option<&[u8]>) -> Self {
+        let value = value.unwrap_or_default();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
+        if is(b"text/event-stream") {
+            Self::Events
+        } else if is(b"application/json") || essence.to_ascii_lowercase().ends_with(b"+json") {
+            Self::Json
+        } else if essence.len() > 5 && essence[..5].eq_ignore_ascii_case(b"text/") {
+            Self::Text
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Lets the rules see a whole answer; what is to be sent instead goes to `out`.
+///
+/// # Errors
+/// `ContentBlocked` when a rule withholds it, `ScannerFailed`, `ResponseUnscannable` when a tool list is none.
+pub fn screen_answer(
+    core: &RefCell<Core>,
+    governed: &mut Governed,
+    content: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Screening, Reason> {
+    let core = &mut *core.borrow_mut();
+    if let Some(revision) = governed.tool_list {
+        return filter_tools(core, governed, content, revision, out);
+    }
+    let snapshot = governed.snapshot.clone();
+    let Some(rules) = snapshot.settings.rules.response(governed.route) else { return Ok(Screening::AsIs) };
+    let body = match core.walker.walk(content, &json::Limits::default()) {
+        Ok(document) => Body::Json(document),
+        Err(_) if content.is_empty() => Body::Empty,
+        Err(_) => Body::Raw(content),
+    };
+    let screened = safety::screen_response(&Content::body(body), rules, &mut core.scan).map_err(|refused| {
+        governed.findings.clone_from(&refused.findings);
+        refused.reason
+    })?;
+    governed.findings = screened.findings;
+    if screened.edits.is_empty() {
+        return Ok(Screening::AsIs);
+    }
+    governed.edits += screened.edits.len() as u32;
+    safety::splice(content, &screened.edits, out);
+    Ok(Screening::Edited)
+}
+
+/// Leaves of a `tools/list` answer what the caller may call.
+fn filter_tools(
+    core: &mut Core,
+    governed: &Governed,
+    content: &[u8],
+    revision: Revision,
+    out: &mut Vec<u8>,
+) -> Result<Screening, Reason> {
+    let settings = &governed.snapshot.settings;
+    let route = &settings.config.routes[governed.route];
+    let decisions = &mut core.decisions;
+    let mut visible = |name: &str| {
+        settings
+            .routes
+            .mcp_tool(route, name)
+            .is_some_and(|tool| policy::visible(&governed.identity, tool, &settings.policy, decisions))
+    };
+    mcp::filter_answer(&mut core.walker, content, revision, &mut visible, out)
+        .map_err(|_| Reason::ResponseUnscannable)?;
+    Ok(Screening::Edited)
+}
+
+/// Ends a governed request: settles its hold and logs its outcome. What it returns is for a client that got no byte of
+/// an answer yet.
+pub fn finish(core: &RefCell<Core>, governed: Governed, reason: Reason, now: Now) -> Refused {
+    let held: u64 = governed.hold.parts.iter().map(|part| part.held_microusd).max().unwrap_or(0);
+    let price = governed.tool.as_ref().map_or(0, |tool| tool.price_microusd());
+    let settled = if governed.sent { price } else { 0 };
+    debug_assert!(settled <= held || governed.hold.parts.is_empty(), "a call never costs more than was held for it");
+    let total_ns = governed.elapsed_ns(now);
+    let snapshot = governed.snapshot.clone();
+    let upstream = &snapshot.settings.config.upstreams[governed.upstream];
+    usage::settle(
+        &core.borrow().usage,
+        governed.hold,
+        if governed.sent { Settle::Charge(price) } else { Settle::Release },
+    );
+    governed.record.outcome(&Outcome {
+        request_id: governed.id,
+        now,
+        reason,
+        decision: Decision::of(reason),
+        upstream_status: governed.status,
+        upstream: &upstream.name,
+        settled_microusd: settled,
+        bytes: governed.bytes,
+        findings: &governed.findings,
+        upstream_ns: governed.first_ns.saturating_sub(governed.now.mono_ns),
+        total_ns,
+        edits: governed.edits,
+    });
+    Trail::ended(governed.id, reason, governed.rpc, governed.now)
+}
