@@ -1,33 +1,148 @@
 //! Usage: within limits and budget. [`Admitted`] holds the worst-case cost until the answer is settled.
+//!
+//! Four doors, all plain calls that neither wait, lock, allocate nor ask for the time:
+//! [`peek`] reads only, before the body; [`admit`] charges every limit and holds the price, all or nothing; [`settle`]
+//! ends the hold when the answer is counted; [`denied`] charges the denial bucket of a request another layer refused.
+//!
+//! [`Plan`] is the snapshot's half: rules by stable id. [`Usage`] is what was counted: it survives reloads and is shared
+//! by all workers. Its tables are exact-keyed and bounded, with a share per tenant (THREATS A22).
+//!
+//! **Invariants:** over any span a limit admits at most burst + rate · t; a budget's settled and held spend never
+//! exceeds what the ledger committed; a request that is refused has charged nothing (but see [`admit`]); a rule in
+//! observe mode never refuses and is reported in [`Admitted::would`] (THREATS B1).
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::config::resolved::UsageConfig;
 use crate::identity::Identity;
 use crate::ids::Key128;
 use crate::policy::Permitted;
+use crate::reason::Reason;
+
+mod admit;
+pub(crate) mod budget;
+mod fields;
+pub(crate) mod gcra;
+mod loop_guard;
+pub(crate) mod plan;
+mod retry;
+mod subject;
+mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use admit::{admit, denied, peek, settle};
+pub use fields::{write_rate_limit, write_rate_limit_policy, write_retry_after};
+pub use plan::{Plan, budget_key};
+
+use budget::Budgets;
+use subject::Subjects;
+use table::{Table, WhenFull};
+
+/// What was counted, charged and leased. Table sizes are fixed at the start; a change of `usage.slots` needs a restart.
+pub struct Usage {
+    /// TATs of limits and denial buckets, deadlines of refusals.
+    limits: Table,
+    loops: Table,
+    subjects: Subjects,
+    pub(crate) budgets: Budgets,
+}
+
+impl Usage {
+    /// Empty tables of the configured size: about 260 bytes per slot.
+    #[must_use]
+    pub fn new(config: &UsageConfig) -> Arc<Self> {
+        let (slots, share) = (config.slots, config.slots_tenant_share_percent);
+        let limits = Table::new(slots, |tat, now| tat <= now, WhenFull::Refuse).with_shares(share);
+        Arc::new(Self {
+            limits,
+            loops: loop_guard::table(slots),
+            subjects: Subjects::new(slots, share),
+            budgets: Budgets::new(slots, share),
+        })
+    }
+
+    /// Whether some budget waits for a lease: the ledger store's cue.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.budgets.is_waiting()
+    }
+
+    /// Sets what a worker calls when a budget begins to wait for a lease, e.g. to unpark the ledger's thread. Set once;
+    /// it must not block. Without it the ledger polls [`Usage::is_waiting`].
+    pub fn notify_with(&self, notify: impl Fn() + Send + Sync + 'static) {
+        self.budgets.notify_with(Box::new(notify));
+    }
+
+    /// Forgets limiter entries with nothing to remember, so that they do not count against their tenant's share. For
+    /// the control thread, about once a second.
+    pub fn sweep(&self, now: crate::clock::Now) {
+        self.limits.reclaim_all(gcra::ticks(now));
+    }
+}
+
+impl std::fmt::Debug for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Usage").field("slots", &self.limits.len()).finish_non_exhaustive()
+    }
+}
 
 /// Money set aside for one call in every budget that counts it. Settled exactly once: a hold that is dropped without
 /// `settle` stays spent (THREATS A11).
-#[derive(Debug)]
 #[must_use = "a hold must be settled"]
 pub struct Hold {
     /// Names the hold in records; unique within a boot.
     pub id: u64,
     /// What each budget set aside.
     pub parts: SmallVec<[HoldPart; 2]>,
+    /// Where it settles; `None` when there is nothing to settle.
+    open: Option<OpenHold>,
+}
+
+/// The slots behind a hold's parts.
+struct OpenHold {
+    usage: Arc<Usage>,
+    /// The user's index among calls in flight, if those are counted.
+    subject: Option<usize>,
+    price: u64,
+    /// Budget slots, in the order of the parts.
+    slots: SmallVec<[usize; 2]>,
+}
+
+impl std::fmt::Debug for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hold").field("id", &self.id).field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.end(u64::MAX);
+    }
 }
 
 /// One budget's share of a [`Hold`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldPart {
-    /// The budget's slot: digest of (budget id, user or tenant).
+    /// The budget's slot: see [`budget_key`].
     pub budget: Key128,
-    /// The lease it was taken from: (period, sequence) of the grant.
+    /// The lease's generation: rises with time, never reused for the budget, in another boot or period.
     pub lease: u64,
     /// Micro-dollars held.
     pub held_microusd: u64,
+}
+
+/// How a hold ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settle {
+    /// The call cost this much, in micro-dollars; what exceeds the hold is not charged, as holds are worst cases.
+    Charge(u64),
+    /// The cost is not known: the whole hold is spent (THREATS A11).
+    Held,
+    /// Nothing was sent upstream: nothing is spent.
+    Release,
 }
 
 /// What `RateLimit` and `RateLimit-Policy` say (draft-ietf-httpapi-ratelimit-headers).
@@ -45,12 +160,50 @@ pub struct LimitState {
     pub reset_secs: u64,
 }
 
+/// A rule in observe mode that would have refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Would {
+    /// With this reason.
+    pub reason: Reason,
+    /// The rule's id.
+    pub rule: Arc<str>,
+}
+
+/// A request over a limit, budget or share. Nothing was charged for it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused by {rule}: {}", reason.code())]
+pub struct Refused {
+    /// Why: one of the 429 reasons.
+    pub reason: Reason,
+    /// The limit that refused; `None` for budgets, loops and shares.
+    pub limit: Option<LimitState>,
+    /// `Retry-After`, ≥ 1.
+    pub retry_after_secs: u64,
+    /// The rule's id.
+    pub rule: Arc<str>,
+    /// The rule lets the kernel refuse a declared source that ignores it.
+    pub kernel: bool,
+    /// The user came back inside the `Retry-After` of an earlier refusal that had `kernel` set; never true without it.
+    pub ignored: bool,
+}
+
+/// Why a permitted request was not admitted.
+#[derive(Debug)]
+pub enum AdmitError {
+    /// 429.
+    Refused(Refused),
+    /// A budget's lease is short and more was asked for: try again with what is handed back when the ledger granted
+    /// it, or answer 503 `ledger_unavailable` after a second. Nothing was charged.
+    LeasePending(Permitted),
+}
+
 /// Proof that every limit was charged and the worst-case cost is held.
 #[derive(Debug)]
 pub struct Admitted {
     permitted: Permitted,
     hold: Hold,
     limit: Option<LimitState>,
+    would: SmallVec<[Would; 1]>,
 }
 
 impl Admitted {
@@ -78,6 +231,12 @@ impl Admitted {
         self.limit.as_ref()
     }
 
+    /// Rules in observe mode that would have refused.
+    #[must_use]
+    pub fn would(&self) -> &[Would] {
+        &self.would
+    }
+
     /// Gives the hold up to `settle`.
     pub fn into_hold(self) -> Hold {
         self.hold
@@ -86,6 +245,11 @@ impl Admitted {
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(permitted: Permitted) -> Self {
-        Self { permitted, hold: Hold { id: 1, parts: SmallVec::new() }, limit: None }
+        Self {
+            permitted,
+            hold: Hold { id: 1, parts: SmallVec::new(), open: None },
+            limit: None,
+            would: SmallVec::new(),
+        }
     }
 }

@@ -271,7 +271,7 @@ pub struct PolicyConfig {
 }
 
 /// `[usage]`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct UsageConfig {
     /// Rate limits.
     pub rate_limits: Vec<RateLimit>,
@@ -285,8 +285,31 @@ pub struct UsageConfig {
     pub slots: usize,
     /// Largest share of the slots one tenant may hold, in percent (default 25).
     pub slots_tenant_share_percent: u8,
+    /// Priced calls one user may have in flight where a budget exists (default 64: a busy client's connections;
+    /// THREATS A12).
+    pub calls_in_flight_max: u32,
+    /// Largest share of a tenant budget's remainder that one user's open holds may take, in percent (default 25;
+    /// THREATS A12). A user's only open call is exempt, so that the last of a budget can be spent.
+    pub holds_user_share_percent: u8,
     /// Where the spend ledger lives.
     pub ledger: PathBuf,
+}
+
+impl Default for UsageConfig {
+    /// No limits and no budgets, and the documented default of everything else.
+    fn default() -> Self {
+        Self {
+            rate_limits: Vec::new(),
+            budgets: Vec::new(),
+            loop_guard: None,
+            denials_per_minute: 60,
+            slots: 65_536,
+            slots_tenant_share_percent: 25,
+            calls_in_flight_max: 64,
+            holds_user_share_percent: 25,
+            ledger: PathBuf::new(),
+        }
+    }
 }
 
 /// Whom a limit or budget counts.

@@ -1,0 +1,400 @@
+//! The four doors of [`crate::usage`]: peek, admit, settle, denied.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+
+use crate::clock::Now;
+use crate::config::resolved::{Mode, Per, Tool};
+use crate::identity::Identity;
+use crate::ids::Key128;
+use crate::policy::Permitted;
+use crate::reason::Reason;
+use crate::usage::budget::Short;
+use crate::usage::gcra::{self, Rate};
+use crate::usage::plan::{BudgetRule, LimitRule, Plan, key128, number, principal};
+use crate::usage::subject::Excess;
+use crate::usage::table::{Entry, Full};
+use crate::usage::{
+    AdmitError, Admitted, Hold, HoldPart, LimitState, OpenHold, Refused, Settle, Usage, Would, loop_guard, retry,
+};
+
+/// How long a caller waits for room in a table or for calls in flight to end.
+const SHARE_RETRY_SECS: u64 = 1;
+
+/// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing.
+///
+/// # Errors
+/// The refusal to answer with.
+pub fn peek(usage: &Usage, plan: &Plan, identity: &Identity, now: Now) -> Result<(), Refused> {
+    let attempt = Attempt::new(usage, plan, identity, now);
+    for rule in plan.limits.iter().filter(|rule| rule.mode == Mode::Enforce) {
+        attempt.check(rule, Reason::RateLimited)?;
+    }
+    match &plan.denials {
+        Some(rule) => attempt.check(rule, Reason::DenialLimited).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Charges the subject's denial bucket for a request that another layer refused (THREATS A30). An empty bucket stays
+/// empty; [`peek`] refuses until it drains.
+pub fn denied(usage: &Usage, plan: &Plan, identity: &Identity, now: Now) {
+    if let Some(rule) = &plan.denials {
+        let attempt = Attempt::new(usage, plan, identity, now);
+        // No room for the bucket means no denial limit for this subject: `peek` never refuses on what is not counted.
+        let _ = attempt.charge(rule, rule.key(identity), usage.limits.find(rule.key(identity)));
+    }
+}
+
+/// Charges every limit, counts the call, and holds its price in every budget, in one step: all or nothing.
+///
+/// Limits and the loop guard are first only read, so what they refuse costs nothing. Then the price is held, the call
+/// counted and each limit charged by compare-and-swap; whoever loses a race in between takes everything back. Taking
+/// back holds and loop counts is exact. A limit's charge is taken back only if nobody charged the same slot since:
+/// otherwise its drain cannot be told apart any more, and the unit stays charged. So a lost race between two limits can
+/// cost a unit of the first, and never admits one too many.
+///
+/// # Errors
+/// A refusal, in the order rate, loop, budget; or the request itself, when a lease must be waited for.
+pub fn admit(
+    usage: &Arc<Usage>,
+    plan: &Plan,
+    permitted: Permitted,
+    tool: &Tool,
+    call_digest: Key128,
+    now: Now,
+) -> Result<Admitted, AdmitError> {
+    let mut attempt = Attempt::new(usage, plan, permitted.identity(), now);
+    match attempt.run(usage, tool, call_digest) {
+        Ok((hold, limit)) => {
+            let would = attempt.would;
+            Ok(Admitted { permitted, hold, limit, would })
+        }
+        Err(Stop::Refused(refused)) => Err(AdmitError::Refused(refused)),
+        Err(Stop::Pending) => Err(AdmitError::LeasePending(permitted)),
+    }
+}
+
+/// Ends a hold and returns what was spent of it, in micro-dollars, in each budget that held it.
+pub fn settle(mut hold: Hold, outcome: Settle) -> u64 {
+    hold.end(match outcome {
+        Settle::Charge(microusd) => microusd,
+        Settle::Held => u64::MAX,
+        Settle::Release => 0,
+    })
+}
+
+impl Hold {
+    /// Settles what is open at `cost` or what is held, whichever is less. Idempotent.
+    pub(super) fn end(&mut self, cost: u64) -> u64 {
+        let Some(open) = self.open.take() else { return 0 };
+        let spent = cost.min(open.price);
+        for (part, slot) in self.parts.iter().zip(&open.slots) {
+            open.usage.budgets.settle(*slot, part.lease, part.held_microusd, spent);
+        }
+        if let Some(subject) = open.subject {
+            open.usage.subjects.end(subject, open.price);
+        }
+        spent
+    }
+}
+
+/// Why an attempt ends early.
+enum Stop {
+    Refused(Refused),
+    Pending,
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// A limit's charge, as needed to take it back.
+struct Charge {
+    before: u64,
+    after: Entry,
+}
+
+/// One request's way through limits, loop guard and budgets.
+struct Attempt<'r> {
+    usage: &'r Usage,
+    plan: &'r Plan,
+    identity: &'r Identity,
+    tenant: u128,
+    now: Now,
+    tick: u64,
+    would: SmallVec<[Would; 1]>,
+    charges: SmallVec<[Charge; 4]>,
+    /// The loop entry as this call left it.
+    counted: Option<Entry>,
+}
+
+impl<'r> Attempt<'r> {
+    fn new(usage: &'r Usage, plan: &'r Plan, identity: &'r Identity, now: Now) -> Self {
+        Self {
+            usage,
+            plan,
+            identity,
+            tenant: principal(identity, Per::Tenant),
+            now,
+            tick: gcra::ticks(now),
+            would: SmallVec::new(),
+            charges: SmallVec::new(),
+            counted: None,
+        }
+    }
+
+    fn run(&mut self, usage: &Arc<Usage>, tool: &Tool, digest: Key128) -> Result<(Hold, Option<LimitState>), Stop> {
+        let found = self.check_limits()?;
+        let call = self.check_loop(tool, digest)?;
+        let hold = self.hold(usage, tool.price_microusd())?;
+        match self.count(call).and_then(|()| self.charge_limits(&found)) {
+            Ok(limit) => Ok((hold, limit)),
+            Err(stop) => {
+                self.take_back();
+                settle(hold, Settle::Release);
+                Err(stop)
+            }
+        }
+    }
+
+    /// Reads every limit: its entry, or `None` for an observed limit that is exhausted.
+    fn check_limits(&mut self) -> Result<SmallVec<[Option<(u128, Option<Entry>)>; 4]>, Stop> {
+        let mut found = SmallVec::new();
+        for rule in &self.plan.limits {
+            match self.check(rule, Reason::RateLimited) {
+                Ok(entry) => found.push(Some(entry)),
+                Err(_) if rule.mode == Mode::Observe => {
+                    self.observe(Reason::RateLimited, &rule.id);
+                    found.push(None);
+                }
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    fn check(&self, rule: &LimitRule, reason: Reason) -> Result<(u128, Option<Entry>), Refused> {
+        let key = rule.key(self.identity);
+        let entry = self.usage.limits.find(key);
+        match rule.rate.charge(entry.map_or(0, Entry::payload), self.tick) {
+            Ok(_) => Ok((key, entry)),
+            Err(wait) => Err(self.over(rule, reason, wait)),
+        }
+    }
+
+    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<(u128, Option<Entry>)>, Stop> {
+        let Some(guard) = self.plan.guard else { return Ok(None) };
+        let key = number(digest) ^ principal(self.identity, Per::User) ^ tool_number(&tool.name);
+        let entry = self.usage.loops.find(key);
+        match loop_guard::check(guard, entry, self.tick) {
+            Ok(()) => Ok(Some((key, entry))),
+            Err(wait) => self.looping(guard.mode, wait).map(|()| None),
+        }
+    }
+
+    /// Holds `price` in every budget.
+    fn hold(&mut self, usage: &Arc<Usage>, price: u64) -> Result<Hold, Stop> {
+        let mut hold = Hold { id: next_hold_id(), parts: SmallVec::new(), open: None };
+        if price == 0 || self.plan.budgets.is_empty() {
+            return Ok(hold);
+        }
+        let subject = self.begin_call(price)?;
+        hold.open = Some(OpenHold { usage: Arc::clone(usage), subject, price, slots: SmallVec::new() });
+        for rule in &self.plan.budgets {
+            if let Err(stop) = self.hold_in(rule, price, &mut hold) {
+                settle(hold, Settle::Release);
+                return Err(stop);
+            }
+        }
+        Ok(hold)
+    }
+
+    fn hold_in(&mut self, rule: &BudgetRule, price: u64, hold: &mut Hold) -> Result<(), Stop> {
+        let key = rule.key(self.identity);
+        let reserved = self.usage.budgets.reserve(key, rule.tag, self.tenant, price, self.now.unix_secs());
+        match reserved {
+            Ok(Ok(reserved)) => {
+                hold.parts.push(HoldPart { budget: key128(key), lease: reserved.lease, held_microusd: price });
+                if let Some(open) = &mut hold.open {
+                    open.slots.push(reserved.index);
+                }
+                Ok(())
+            }
+            // An observed budget never delays a call; one that comes before its first lease is not counted.
+            Ok(Err(Short::Pending)) | Err(Full) if rule.mode == Mode::Observe => Ok(()),
+            Ok(Err(Short::Pending)) => Err(Stop::Pending),
+            Ok(Err(Short::Exhausted { .. })) if rule.mode == Mode::Observe => {
+                self.observe(Reason::QuotaExceeded, &rule.id);
+                Ok(())
+            }
+            Ok(Err(Short::Exhausted { until_secs })) => {
+                let wait = until_secs.saturating_sub(self.now.unix_secs());
+                Err(refused(Reason::QuotaExceeded, &rule.id, wait).into())
+            }
+            Err(Full) => Err(refused(Reason::TenantShare, &rule.id, SHARE_RETRY_SECS).into()),
+        }
+    }
+
+    /// Counts a call in flight, where an enforced budget exists.
+    fn begin_call(&self, price: u64) -> Result<Option<usize>, Stop> {
+        let Some(rule) = self.plan.budgets.iter().find(|rule| rule.mode == Mode::Enforce) else { return Ok(None) };
+        let user = principal(self.identity, Per::User);
+        let max = self.plan.calls_in_flight_max;
+        match self.usage.subjects.begin(user, self.tenant, price, max, |held| self.share(held)) {
+            Ok(Ok(index)) => Ok(Some(index)),
+            Ok(Err(Excess::Calls | Excess::Share)) | Err(Full) => {
+                Err(refused(Reason::TenantShare, &rule.id, SHARE_RETRY_SECS).into())
+            }
+        }
+    }
+
+    /// What one user, who holds `held`, may hold of the tightest tenant budget.
+    fn share(&self, held: u64) -> u64 {
+        let tenant_budgets =
+            self.plan.budgets.iter().filter(|rule| rule.mode == Mode::Enforce && rule.per == Per::Tenant);
+        let remainders = tenant_budgets.filter_map(|rule| self.usage.budgets.remainder(rule.key(self.identity)));
+        let percent = u128::from(self.plan.holds_share_percent);
+        let share = |remainder: u64| u128::from(remainder.saturating_add(held)) * percent / 100;
+        remainders.map(|remainder| u64::try_from(share(remainder)).unwrap_or(u64::MAX)).min().unwrap_or(u64::MAX)
+    }
+
+    fn count(&mut self, call: Option<(u128, Option<Entry>)>) -> Result<(), Stop> {
+        let (Some(guard), Some((key, entry))) = (self.plan.guard, call) else { return Ok(()) };
+        let tick = self.tick;
+        match self.usage.loops.update(key, self.tenant, tick, entry, |payload| guard.count(payload, tick)) {
+            Ok(Ok(entry)) => self.counted = Some(entry),
+            Ok(Err(wait)) => self.looping(guard.mode, wait)?,
+            // The table forgets rather than refuse; if all its slots are being written this call goes uncounted.
+            Err(Full) => {}
+        }
+        Ok(())
+    }
+
+    /// Charges what [`Attempt::check_limits`] found room in. Returns the tightest enforced limit.
+    fn charge_limits(&mut self, found: &[Option<(u128, Option<Entry>)>]) -> Result<Option<LimitState>, Stop> {
+        let plan = self.plan;
+        let mut tightest: Option<(u64, &LimitRule, u64)> = None;
+        for (rule, found) in plan.limits.iter().zip(found) {
+            let Some((key, entry)) = *found else { continue };
+            let observed = rule.mode == Mode::Observe;
+            match self.charge(rule, key, entry) {
+                Ok(Ok(charge)) => {
+                    let tat = charge.after.payload();
+                    self.charges.push(charge);
+                    let remaining = rule.rate.remaining(tat, self.tick);
+                    if !observed && tightest.is_none_or(|(least, ..)| remaining < least) {
+                        tightest = Some((remaining, rule, tat));
+                    }
+                }
+                Ok(Err(_)) if observed => self.observe(Reason::RateLimited, &rule.id),
+                Err(Full) if observed => {}
+                Ok(Err(wait)) => return Err(self.over(rule, Reason::RateLimited, wait).into()),
+                Err(Full) => return Err(refused(Reason::TenantShare, &rule.id, SHARE_RETRY_SECS).into()),
+            }
+        }
+        Ok(tightest.map(|(remaining, rule, tat)| state(rule, remaining, tat, self.tick)))
+    }
+
+    fn charge(&self, rule: &LimitRule, key: u128, entry: Option<Entry>) -> Result<Result<Charge, u64>, Full> {
+        let mut before = 0;
+        let charged = self.usage.limits.update(key, self.tenant, self.tick, entry, |tat| {
+            before = tat;
+            rule.rate.charge(tat, self.tick)
+        })?;
+        Ok(charged.map(|after| Charge { before, after }))
+    }
+
+    fn take_back(&mut self) {
+        for charge in self.charges.drain(..) {
+            let _ = self.usage.limits.swap(charge.after, charge.before);
+        }
+        let Some(counted) = self.counted.take() else { return };
+        let mut entry = counted;
+        while let Err(Some(found)) =
+            self.usage.loops.swap(entry, loop_guard::uncount(entry.payload(), counted.payload()))
+        {
+            entry = found;
+        }
+    }
+
+    fn looping(&mut self, mode: Mode, wait: u64) -> Result<(), Stop> {
+        let rule = Arc::from("loop_guard");
+        if mode == Mode::Observe {
+            self.observe(Reason::LoopDetected, &rule);
+            return Ok(());
+        }
+        Err(refused(Reason::LoopDetected, &rule, gcra::secs_ceil(wait)).into())
+    }
+
+    fn over(&self, rule: &LimitRule, reason: Reason, wait: u64) -> Refused {
+        let secs = gcra::secs_ceil(wait).max(1);
+        let limit = LimitState { reset_secs: secs, ..state(rule, 0, 0, 0) };
+        let enforced_by_kernel = rule.kernel && rule.mode == Mode::Enforce;
+        let ignored = enforced_by_kernel && {
+            let key = self.plan.retry_mask ^ principal(self.identity, Per::User);
+            retry::note(&self.usage.limits, key, self.tenant, wait, self.tick)
+        };
+        let refused = refused(reason, &rule.id, secs);
+        Refused { limit: Some(limit), kernel: enforced_by_kernel, ignored, ..refused }
+    }
+
+    fn observe(&mut self, reason: Reason, rule: &Arc<str>) {
+        self.would.push(Would { reason, rule: Arc::clone(rule) });
+    }
+}
+
+fn refused(reason: Reason, rule: &Arc<str>, retry_after_secs: u64) -> Refused {
+    Refused {
+        reason,
+        limit: None,
+        retry_after_secs: retry_after_secs.max(1),
+        rule: Arc::clone(rule),
+        kernel: false,
+        ignored: false,
+    }
+}
+
+fn state(rule: &LimitRule, remaining: u64, tat: u64, now: u64) -> LimitState {
+    let wait = rule.rate.charge(tat, now).err().unwrap_or_else(|| Rate::drained_in(tat, now));
+    LimitState {
+        id: Arc::clone(&rule.id),
+        quota: rule.quota,
+        window_secs: rule.window_secs,
+        remaining,
+        reset_secs: gcra::secs_ceil(wait),
+    }
+}
+
+/// Sets the tools of one user apart. Names come from the configuration, so a plain mixing function is enough.
+fn tool_number(name: &str) -> u128 {
+    const PRIME: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let mut mixed = name.len() as u128;
+    for chunk in name.as_bytes().chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        mixed = (mixed ^ u128::from(u64::from_le_bytes(word))).wrapping_mul(PRIME);
+        mixed ^= mixed >> 67;
+    }
+    mixed
+}
+
+/// Hold ids, in blocks per thread so that workers share no counter.
+fn next_hold_id() -> u64 {
+    const BLOCK: u64 = 1 << 16;
+    static BLOCKS: AtomicU64 = AtomicU64::new(0);
+    thread_local! { static NEXT: Cell<u64> = const { Cell::new(0) } }
+    NEXT.with(|next| {
+        let id = match next.get() {
+            id if id.is_multiple_of(BLOCK) => BLOCKS.fetch_add(1, Ordering::Relaxed) * BLOCK + 1,
+            id => id,
+        };
+        next.set(id + 1);
+        id
+    })
+}
