@@ -1,10 +1,29 @@
-//! Content safety: is the data clean. Bytes become findings, chosen actions and [`Edit`]s; the bytes themselves are left alone.
+//! Content safety: is the data clean. Bytes become findings, chosen actions and [`Edit`]s; the bytes themselves are left
+//! alone.
+//!
+//! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`]), [`detectors`] decide what stands there,
+//! [`rules`] what is done about it per route and direction, [`redact`] how the bytes change, and [`screen`] and
+//! [`screen_response`] are the doors the pipeline uses.
+//!
+//! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
+//! is refused, and so is what an action would have to edit where nothing can be edited.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::{Authenticated, Identity};
+
+pub mod detectors;
+pub mod hyperscan;
+pub mod redact;
+pub mod rules;
+pub mod scanner;
+mod screen;
+
+pub use redact::{splice, text_as_sent};
+pub use rules::{RouteRules, RuleError, RuleSet};
+pub use screen::{Body, Content, ContentRefused, FINDINGS_MAX, ResponseScreened, Scan, screen, screen_response};
 
 /// One change to a body, spliced by routing. Ranges lie in the original bytes, do not overlap, and rise.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,6 @@
 //!
 //! **Invariant:** whatever `walk` accepts, serde_json accepts, with the same strings (property test below).
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::reason::Reason;
@@ -22,12 +21,14 @@ mod escape;
 mod fold;
 mod keys;
 mod number;
+mod pointer;
 mod strings;
 mod walk;
 
 pub use escape::write_string;
 pub use fold::fold;
 pub use number::Number;
+pub use pointer::Pointers;
 pub use walk::Walker;
 
 /// Deepest nesting that [`Limits::depth`] may allow: what common readers take without recursion trouble.
@@ -159,6 +160,12 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn root(&self) -> Node<'a> {
         Node { document: *self, index: 0 }
+    }
+
+    /// The node of this [`Node::index`].
+    #[must_use]
+    pub fn node(&self, index: usize) -> Option<Node<'a>> {
+        (index < self.walker.nodes.len()).then_some(Node { document: *self, index: index as u32 })
     }
 
     /// Every node in document order.
@@ -330,40 +337,21 @@ impl<'a> Node<'a> {
         self.members().find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
     }
 
+    /// The node that follows this one's subtree.
+    fn behind(&self) -> Self {
+        self.at(self.raw().next)
+    }
+
+    /// The node's JSON pointer (RFC 6901), cut as [`Pointers`] says. For many nodes, use that.
+    #[must_use]
+    pub fn pointer(&self) -> String {
+        Pointers::default().of(*self, |_| false)
+    }
+
     /// Whether `other` lies in this subtree (or is it).
     #[must_use]
     pub fn encloses(&self, other: &Self) -> bool {
         (self.index..self.raw().next).contains(&other.index)
-    }
-
-    /// The node's JSON pointer (RFC 6901); a key's is its member's. `hide` says which keys print as `*`.
-    ///
-    /// Costs one step per level and, inside arrays, per preceding item.
-    #[must_use]
-    pub fn pointer(&self, hide: impl Fn(Self) -> bool) -> String {
-        let mut segments: Vec<Cow<'_, str>> = Vec::new();
-        let mut node = *self;
-        while let Some(parent) = node.parent() {
-            let key = if node.kind() == Kind::Key { Some(node) } else { node.key() };
-            segments.push(match key {
-                Some(key) if hide(key) => Cow::Borrowed("*"),
-                Some(key) => Cow::Borrowed(key.text().unwrap_or_default()),
-                None => Cow::Owned(parent.items().take_while(|item| *item != node).count().to_string()),
-            });
-            node = parent;
-        }
-        let mut pointer = String::new();
-        for segment in segments.iter().rev() {
-            pointer.push('/');
-            for c in segment.chars() {
-                match c {
-                    '~' => pointer.push_str("~0"),
-                    '/' => pointer.push_str("~1"),
-                    c => pointer.push(c),
-                }
-            }
-        }
-        pointer
     }
 }
 

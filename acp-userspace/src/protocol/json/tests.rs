@@ -152,9 +152,10 @@ fn nodes_know_their_place() {
     let list = document.root().get("a/b").unwrap();
     let object = list.items().nth(1).unwrap();
     let text = object.get("c~").unwrap();
-    assert_eq!(text.pointer(|_| false), "/a~1b/1/c~0");
-    assert_eq!(text.key().unwrap().pointer(|key| key.text() == Some("a/b")), "/*/1/c~0");
-    assert_eq!(document.root().pointer(|_| false), "");
+    assert_eq!(text.pointer(), "/a~1b/1/c~0");
+    let mut pointers = Pointers::default();
+    assert_eq!(pointers.of(text.key().unwrap(), |key| key.text() == Some("a/b")), "/*/1/c~0");
+    assert_eq!(document.root().pointer(), "");
     assert_eq!(text.token(), r#""\u0041""#);
     assert_eq!(text.text(), Some("A"));
     assert_eq!(document.token_at(text.span().start), Some(text));
@@ -165,6 +166,26 @@ fn nodes_know_their_place() {
     assert!(list.encloses(&text) && !object.encloses(&list));
     assert_eq!(text.parent(), Some(object));
     assert_eq!(list.items().next().unwrap().key(), None);
+}
+
+#[test]
+fn pointers_are_short_and_count_each_array_once() {
+    let items: Vec<String> = (0..300).map(|i| format!("[{i},[{i}]]")).collect();
+    let body = format!("[{}]", items.join(","));
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let mut pointers = Pointers::default();
+    let numbers: Vec<_> = document.nodes().filter(|node| node.kind() == Kind::Number).collect();
+    for (i, pair) in numbers.chunks(2).enumerate() {
+        assert_eq!(pointers.of(pair[0], |_| false), format!("/{i}/0"));
+        assert_eq!(pointers.of(pair[1], |_| false), format!("/{i}/1/0"));
+    }
+    let body = format!(r#"{{"{}":{{"{}":1}}}}"#, "k".repeat(65), "é".repeat(30));
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(document.nodes().last().unwrap().pointer(), format!("/*/{}", "é".repeat(30)));
+    let deep = format!("{}1{}", r#"{"a234567890":"#.repeat(60), "}".repeat(60));
+    let document = walker.walk(deep.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(document.nodes().last().unwrap().pointer(), format!("{}/*", "/a234567890".repeat(23)));
 }
 
 /// JSON text with all the freedom the grammar leaves: spaces, escapes, number spellings.

@@ -1,0 +1,140 @@
+use std::sync::LazyLock;
+
+use super::*;
+use crate::safety::hyperscan::Hyperscan;
+use crate::safety::scanner::{Candidates, Scanner};
+
+static SCANNER: LazyLock<Hyperscan> = LazyLock::new(|| Hyperscan::compile().expect("compiles"));
+
+/// Everything found in one text of the member `key`.
+pub(super) fn find(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>)> {
+    let mut scratch = SCANNER.scratch().expect("scratch");
+    let mut candidates = Candidates::with_room(text.len());
+    SCANNER.scan(text, &mut scratch, &mut candidates).expect("room for all");
+    let (mut found, mut settled) = (Vec::new(), [0; 2]);
+    for candidate in candidates.sorted() {
+        let settled = &mut settled[candidate.anchor as usize];
+        if candidate.end as usize > *settled {
+            let report = |detector, range| found.push((detector, range));
+            *settled = examine(text, key, *candidate, *settled, Detectors::all(), report);
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[(Detector, &str)]) {
+    check_in(text, None, expected);
+}
+
+#[track_caller]
+fn check_in(text: &str, key: Option<&str>, expected: &[(Detector, &str)]) {
+    let found = find(text.as_bytes(), key);
+    let found: Vec<_> = found.iter().map(|(detector, range)| (*detector, &text[range.clone()])).collect();
+    assert_eq!(found, expected, "{text:?}");
+}
+
+use Detector::{CreditCard, Email, Phone, UsSsn};
+
+#[test]
+fn social_security_numbers_are_found_by_their_groups() {
+    check("078-05-1120", &[(UsSsn, "078-05-1120")]);
+    check("ssn:219 09 9999.", &[(UsSsn, "219 09 9999")]);
+    check("078.05.1123", &[(UsSsn, "078.05.1123")]);
+    check("a 078-05-1120, b 219-09-9999", &[(UsSsn, "078-05-1120"), (UsSsn, "219-09-9999")]);
+    check("12 34 078-05-1120 56 78", &[(UsSsn, "078-05-1120")]);
+    for invalid in ["000-12-3456", "666-12-3456", "912-34-5678", "123-00-4567", "123-45-0000", "078-05 1120"] {
+        check(invalid, &[]);
+    }
+    for longer in ["1-078-05-1120", "078-05-1120-1", "x078-05-1120", "078-05-1120x", "AB-078-05-1120", "078-05-11201"] {
+        check(longer, &[]);
+    }
+}
+
+#[test]
+fn nine_digits_are_an_ssn_only_when_words_say_so() {
+    check("order 219099999", &[]);
+    check("My social security number is 219099999", &[(UsSsn, "219099999")]);
+    check_in("219099999", Some("userSsn"), &[(UsSsn, "219099999")]);
+    check_in("919099999", Some("ssn"), &[]);
+    check_in("219099999", Some("session"), &[]);
+}
+
+#[test]
+fn cards_are_found_by_network_length_and_luhn() {
+    for card in
+        ["4111111111111111", "4111 1111 1111 1111", "4111-1111-1111-1111", "3782 822463 10005", "6011000400000000"]
+    {
+        check(&format!("pay {card}."), &[(CreditCard, card)]);
+    }
+    for left in ["4111111111111112", "9111111111111111", "4111 1111-1111 1111", "a4111111111111111", "0000000000000000"]
+    {
+        check(left, &[]);
+    }
+    check("4111111111111111 12/26 123", &[(CreditCard, "4111111111111111")]);
+    check("4111111111111111.25", &[]);
+    check("676139680083", &[]);
+    check("debit card 676139680083", &[(CreditCard, "676139680083")]);
+}
+
+#[test]
+fn phones_are_found_by_plus_or_north_american_groups() {
+    for phone in ["+44 20 7946 0958", "+14155550132", "(415) 555-0132", "(415)555-0132", "415-555-0132", "415.555.0132"]
+    {
+        check(&format!("at {phone}, please"), &[(Phone, phone)]);
+    }
+    check("1-415-555-0132", &[(Phone, "1-415-555-0132")]);
+    check("415-555-0132x4587", &[(Phone, "415-555-0132")]);
+    check("+(49) 30 1234567", &[(Phone, "+(49) 30 1234567")]);
+    for left in
+        ["4155550132", "115-555-0132", "415-155-0132", "415-555-01321", "+0 12345678", "+1234567", "2012-01-02 08"]
+    {
+        check(left, &[]);
+    }
+}
+
+#[test]
+fn other_numbers_are_phones_only_when_words_say_so() {
+    check("id 4155550132", &[]);
+    check("call 4155550132", &[(Phone, "4155550132")]);
+    check("Tel. 0681 319 58 65", &[(Phone, "0681 319 58 65")]);
+    check_in("0681 319 58 65", Some("mobile"), &[(Phone, "0681 319 58 65")]);
+    check_in("0681 319 58 65", Some("order"), &[]);
+}
+
+#[test]
+fn addresses_are_found_up_to_their_ends() {
+    check("mail a.b+c@example.co.uk.", &[(Email, "a.b+c@example.co.uk")]);
+    check("<o'neil@x.org>", &[(Email, "o'neil@x.org")]);
+    check("j\u{f6}rg@m\u{fc}ller.de", &[(Email, "j\u{f6}rg@m\u{fc}ller.de")]);
+    check("\u{90ae}\u{7bb1}a@b.com", &[(Email, "a@b.com")]);
+    check("a@xn--d1acufc.xn--p1ai", &[(Email, "a@xn--d1acufc.xn--p1ai")]);
+    check("a@b.example.1", &[(Email, "a@b.example")]);
+    check("a@b.com, c@d.org", &[(Email, "a@b.com"), (Email, "c@d.org")]);
+    for left in ["a@b", "@b.com", "a@.com", "a@b.c", "logo@2x.png", "pkg@1.2.3", "a@-b.com", ".@b.com", "a@b..com"] {
+        check(left, &[]);
+    }
+}
+
+#[test]
+fn detectors_never_panic_and_report_ranges_of_the_text() {
+    use proptest::prelude::*;
+    let alphabet = prop::sample::select("0123456789 -.()+@abx%\u{e9}\u{4e2d}".chars().collect::<Vec<_>>());
+    proptest!(|(text in prop::collection::vec(alphabet, 0..120), bytes in prop::collection::vec(any::<u8>(), 0..80))| {
+        let text: String = text.into_iter().collect();
+        let mut last = 0;
+        for (_, range) in find(text.as_bytes(), Some("phone ssn card")) {
+            prop_assert!(text.get(range.clone()).is_some_and(|found| !found.is_empty()));
+            last = last.max(range.end);
+        }
+        prop_assert!(last <= text.len());
+        find(&bytes, None);
+    });
+}
+
+#[test]
+fn only_wanted_detectors_report() {
+    let candidate = Candidate { anchor: Anchor::Digits, end: 10 };
+    let wanted = [Detector::Phone].into_iter().collect();
+    examine(b"078-05-1120", None, candidate, 0, wanted, |_, _| panic!("not wanted"));
+}

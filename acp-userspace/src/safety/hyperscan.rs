@@ -1,0 +1,119 @@
+//! The anchors as a Hyperscan block database. The engine's types stop here.
+//!
+//! The database is compiled when rules are (tens of milliseconds, never on a request), and shared; each worker has
+//! a scratch of its own. The callback is a bare push into preallocated room: it runs inside C code, where a panic
+//! would end the process.
+
+use hyperscan::{BlockDatabase, Builder as _, HsError, Matching, Pattern, PatternFlags, Patterns};
+
+use super::scanner::{Anchor, Candidate, Scanner, ScannerError, Sink};
+
+/// The compiled anchors.
+pub struct Hyperscan {
+    database: BlockDatabase,
+}
+
+impl std::fmt::Debug for Hyperscan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hyperscan")
+    }
+}
+
+/// The rules' anchors did not compile, or no engine fits this CPU.
+#[derive(Debug, thiserror::Error)]
+#[error("the content scanner cannot be built: {0}")]
+pub struct CompileError(String);
+
+/// One worker's engine memory.
+pub struct Scratch(hyperscan::Scratch);
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
+/// Anchor expressions, by the number the engine reports.
+const EXPRESSIONS: [(Anchor, &str); 2] = [
+    (Anchor::At, r"[A-Za-z0-9._%+\-\x80-\xff]@[A-Za-z0-9\x80-\xff]"),
+    (Anchor::Digits, r"(?:^|[^0-9])[0-9](?:[ ().\-]{0,3}[0-9]){7}"),
+];
+
+impl Hyperscan {
+    /// Compiles the anchors for this CPU.
+    ///
+    /// # Errors
+    /// When the engine refuses: an unsupported CPU, or no memory.
+    pub fn compile() -> Result<Self, CompileError> {
+        let patterns: Patterns = EXPRESSIONS
+            .iter()
+            .map(|(anchor, expression)| {
+                // Newlines are ordinary bytes: without DOTALL only `.` would differ, which no expression uses.
+                let mut pattern = Pattern::with_flags(*expression, PatternFlags::empty())?;
+                pattern.id = Some(*anchor as usize);
+                Ok(pattern)
+            })
+            .collect::<Result<_, hyperscan::Error>>()
+            .map_err(|error| CompileError(error.to_string()))?;
+        let database = patterns.build().map_err(|error| CompileError(error.to_string()))?;
+        Ok(Self { database })
+    }
+}
+
+impl Scanner for Hyperscan {
+    type Scratch = Scratch;
+
+    fn scratch(&self) -> Result<Scratch, ScannerError> {
+        self.database.alloc_scratch().map(Scratch).map_err(|_| ScannerError::Engine)
+    }
+
+    fn scan(&self, bytes: &[u8], scratch: &mut Scratch, sink: &mut impl Sink) -> Result<(), ScannerError> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(ScannerError::TooLarge);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let on_match = |id: u32, _from: u64, to: u64, _flags: u32| {
+            let anchor = if id == Anchor::At as u32 { Anchor::At } else { Anchor::Digits };
+            let taken = sink.candidate(Candidate { anchor, end: to as u32 });
+            if taken { Matching::Continue } else { Matching::Terminate }
+        };
+        self.database.scan(bytes, &scratch.0, on_match).map_err(|error| match error {
+            hyperscan::Error::Hyperscan(HsError::ScanTerminated) => ScannerError::Full,
+            _ => ScannerError::Engine,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::safety::scanner::Candidates;
+
+    fn scan(text: &[u8], room: usize) -> Result<Vec<(Anchor, u32)>, ScannerError> {
+        let scanner = Hyperscan::compile().expect("compiles");
+        let mut scratch = scanner.scratch().expect("scratch");
+        let mut candidates = Candidates::with_room(room);
+        scanner.scan(text, &mut scratch, &mut candidates)?;
+        Ok(candidates.sorted().iter().map(|c| (c.anchor, c.end)).collect())
+    }
+
+    #[test]
+    fn reports_each_anchor_where_it_ends() {
+        assert_eq!(scan(b"mail a@b.c", 9), Ok(vec![(Anchor::At, 8)]));
+        assert_eq!(scan(b"12345678", 9), Ok(vec![(Anchor::Digits, 8)]));
+        assert_eq!(scan(b"x123456789012", 9), Ok(vec![(Anchor::Digits, 9)]));
+        assert_eq!(scan(b"078-05-1120", 9), Ok(vec![(Anchor::Digits, 10)]));
+        assert_eq!(scan(b"(415) 555-0132", 9), Ok(vec![(Anchor::Digits, 12)]));
+        assert_eq!(scan(b"1234567 a", 9), Ok(vec![]));
+        assert_eq!(scan(b"", 9), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_match_too_many_is_an_error_not_a_short_result() {
+        let every_byte = "a@".repeat(50);
+        assert_eq!(scan(every_byte.as_bytes(), 99).map(|found| found.len()), Ok(49));
+        assert_eq!(scan(every_byte.as_bytes(), 48), Err(ScannerError::Full));
+    }
+}

@@ -1,0 +1,185 @@
+//! From findings to edits of the original bytes.
+//!
+//! `redact` writes `[REDACTED:<type>]`, `mask` stars for all but the last four characters. In a JSON string without escapes
+//! only the finding's own bytes change; a string with escapes is written anew as a whole; a number becomes a
+//! string. Where findings overlap, the strictest action covers them all. A key that would come to equal another
+//! key of its object cannot be edited: the caller blocks instead.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::Range;
+
+use super::Edit;
+use crate::config::resolved::{ContentAction, Detector};
+use crate::protocol::json::{Document, Kind, Node, Pointers, write_string};
+
+/// Characters that a mask leaves.
+const MASK_KEEPS: usize = 4;
+
+/// A finding whose enforced action changes bytes.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    /// Index of the JSON node; 0 for a raw body.
+    pub(super) node: usize,
+    /// Within the node's text, or the raw body.
+    pub(super) range: Range<usize>,
+    pub(super) detector: Detector,
+    /// [`ContentAction::Mask`] or [`ContentAction::Redact`].
+    pub(super) action: ContentAction,
+}
+
+/// An edit would make two keys of an object equal; the detector whose finding it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyCollision(pub(super) Detector);
+
+/// Joins changes that overlap: sorted by node and place, the strictest action over the union.
+pub(super) fn join(changes: &mut Vec<Change>) {
+    changes.sort_by_key(|change| (change.node, change.range.start, std::cmp::Reverse(change.range.end)));
+    changes.dedup_by(|next, kept| {
+        let overlap = next.node == kept.node && next.range.start < kept.range.end;
+        if overlap {
+            kept.range.end = kept.range.end.max(next.range.end);
+            if next.action > kept.action {
+                (kept.action, kept.detector) = (next.action, next.detector);
+            }
+        }
+        overlap
+    });
+}
+
+/// Edits of a raw body.
+pub(super) fn raw(body: &[u8], changes: &[Change]) -> Vec<Edit> {
+    changes
+        .iter()
+        .map(|change| {
+            let text = String::from_utf8_lossy(&body[change.range.clone()]);
+            Edit { range: change.range.clone(), bytes: replacement(change, &text).into_bytes(), pointer: None }
+        })
+        .collect()
+}
+
+/// Edits of a JSON body; `changes` are joined. Keys with a finding print as `*` in pointers (THREATS A16).
+pub(super) fn json(document: Document<'_>, changes: &[Change]) -> Result<Vec<Edit>, KeyCollision> {
+    check_keys(document, changes)?;
+    let found = |key: Node<'_>| changes.binary_search_by_key(&key.index(), |change| change.node).is_ok();
+    let mut pointers = Pointers::default();
+    let mut edits = Vec::with_capacity(changes.len());
+    for of_node in changes.chunk_by(|a, b| a.node == b.node) {
+        let Some(node) = of_node.first().and_then(|change| document.node(change.node)) else { continue };
+        let mut push = |range: Range<usize>, bytes: Vec<u8>| {
+            edits.push(Edit { range, bytes, pointer: Some(pointers.of(node, found)) });
+        };
+        if node.kind() == Kind::Number || node.has_escapes() {
+            let mut bytes = Vec::new();
+            write_string(&rewritten(node, of_node), &mut bytes);
+            push(node.span(), bytes);
+        } else {
+            let text = node.text().unwrap_or_default();
+            let base = node.span().start + 1;
+            for change in of_node {
+                let bytes = replacement(change, &text[change.range.clone()]).into_bytes();
+                push(base + change.range.start..base + change.range.end, bytes);
+            }
+        }
+    }
+    Ok(edits)
+}
+
+/// The text of `node` with its changes made.
+fn rewritten(node: Node<'_>, changes: &[Change]) -> String {
+    let text = node.text().unwrap_or_default();
+    let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+    for change in changes {
+        out.push_str(&text[at..change.range.start]);
+        out.push_str(&replacement(change, &text[change.range.clone()]));
+        at = change.range.end;
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+fn replacement(change: &Change, text: &str) -> String {
+    match change.action {
+        ContentAction::Mask => {
+            let stars = text.chars().count().saturating_sub(MASK_KEEPS);
+            let kept = text.char_indices().nth(stars).map_or("", |(at, _)| &text[at..]);
+            "*".repeat(stars) + kept
+        }
+        _ => format!("[REDACTED:{}]", change.detector.name()),
+    }
+}
+
+/// Whether every object still has distinct keys once its edited keys are written.
+fn check_keys(document: Document<'_>, changes: &[Change]) -> Result<(), KeyCollision> {
+    let keys = changes.chunk_by(|a, b| a.node == b.node).filter_map(|changes| {
+        let key = document.node(changes.first()?.node).filter(|node| node.kind() == Kind::Key)?;
+        Some((key, changes))
+    });
+    let mut checked = None;
+    for (key, of_key) in keys {
+        let object = key.parent();
+        if object != checked {
+            checked = object;
+            let texts =
+                object.into_iter().flat_map(|object| object.members()).map(|(key, _)| match of_node(changes, key) {
+                    [] => Cow::Borrowed(key.text().unwrap_or_default()),
+                    changes => Cow::Owned(rewritten(key, changes)),
+                });
+            let mut seen = HashSet::new();
+            for text in texts {
+                if !seen.insert(text) {
+                    return Err(KeyCollision(of_key[0].detector));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn of_node<'c>(changes: &'c [Change], node: Node<'_>) -> &'c [Change] {
+    let from = changes.partition_point(|change| change.node < node.index());
+    let len = changes[from..].iter().take_while(|change| change.node == node.index()).count();
+    &changes[from..from + len]
+}
+
+/// Edits that overlap, fall, or lie outside what they edit: none of ours do, so nothing may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("edits do not fit the body")]
+pub struct BadEdits;
+
+/// Appends `original` to `out` with `edits` made.
+///
+/// # Errors
+/// [`BadEdits`] when they do not lie in the body, rise and stay apart; `out` then holds a part only.
+pub fn splice(original: &[u8], edits: &[Edit], out: &mut Vec<u8>) -> Result<(), BadEdits> {
+    let mut at = 0;
+    for edit in edits {
+        out.extend_from_slice(original.get(at..edit.range.start).ok_or(BadEdits)?);
+        out.extend_from_slice(&edit.bytes);
+        at = edit.range.end;
+        if at < edit.range.start {
+            return Err(BadEdits);
+        }
+    }
+    out.extend_from_slice(original.get(at..).ok_or(BadEdits)?);
+    Ok(())
+}
+
+/// What a string or number will say once `edits` are made: the text policies judge.
+#[must_use]
+pub fn text_as_sent<'a>(node: Node<'a>, edits: &[Edit]) -> Option<Cow<'a, str>> {
+    let span = node.span();
+    let from = edits.partition_point(|edit| edit.range.end <= span.start);
+    let inside: Vec<Edit> = edits[from..]
+        .iter()
+        .take_while(|edit| edit.range.end <= span.end)
+        .map(|edit| Edit { range: edit.range.start - span.start..edit.range.end - span.start, ..edit.clone() })
+        .collect();
+    let text = node.text()?;
+    if inside.is_empty() {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut token = Vec::new();
+    splice(node.token().as_bytes(), &inside, &mut token).ok()?;
+    serde_json::from_slice(&token).ok().map(Cow::Owned)
+}

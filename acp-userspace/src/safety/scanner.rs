@@ -1,0 +1,104 @@
+//! The seam between bytes and the engine that searches them: anchors go to a [`Sink`], nothing else comes back.
+//!
+//! An anchor is a cheap necessary condition ("eight digits close together", "something@something"); the detectors
+//! look at the text around it and decide. A scanner therefore may report too much, and must never report too
+//! little: whatever keeps it from reporting everything is a [`ScannerError`], which refuses the content (THREATS A25).
+
+/// What a scanner looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Anchor {
+    /// A character of an address, `@`, the first of a host. Ends behind the latter.
+    At = 0,
+    /// The eighth digit behind a non-digit, with up to three separators between any two. Ends behind it.
+    Digits = 1,
+}
+
+/// Longest text an anchor can cover: eight digits, three separators between each, and what stands before.
+/// Text scanned in blocks overlaps by this much.
+pub const ANCHOR_BYTES_MAX: usize = 32;
+
+/// An anchor that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Which.
+    pub anchor: Anchor,
+    /// Where it ends, in the scanned bytes.
+    pub end: u32,
+}
+
+/// Where anchors go.
+pub trait Sink {
+    /// Takes one; false stops the scan, which then fails. Called from inside the engine: it must not panic.
+    fn candidate(&mut self, candidate: Candidate) -> bool;
+}
+
+/// Why content could not be searched to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScannerError {
+    /// More matches than there is room for.
+    #[error("too many matches")]
+    Full,
+    /// The engine failed.
+    #[error("the engine failed")]
+    Engine,
+    /// More bytes than the engine counts.
+    #[error("too many bytes")]
+    TooLarge,
+}
+
+/// An engine, shared by all workers.
+pub trait Scanner {
+    /// What one worker needs to use it.
+    type Scratch: Send;
+
+    /// Memory for one worker.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn scratch(&self) -> Result<Self::Scratch, ScannerError>;
+
+    /// Reports every anchor in `bytes`, in any order.
+    ///
+    /// # Errors
+    /// When an anchor may have gone unreported.
+    fn scan(&self, bytes: &[u8], scratch: &mut Self::Scratch, sink: &mut impl Sink) -> Result<(), ScannerError>;
+}
+
+/// A fixed amount of room for candidates.
+#[derive(Debug)]
+pub struct Candidates {
+    list: Vec<Candidate>,
+    room: usize,
+}
+
+impl Candidates {
+    /// Room for `room` of them, allocated now.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { list: Vec::with_capacity(room), room }
+    }
+
+    /// Forgets what was collected.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// What was collected, by rising end.
+    pub fn sorted(&mut self) -> &[Candidate] {
+        if !self.list.is_sorted_by_key(|candidate| candidate.end) {
+            self.list.sort_unstable_by_key(|candidate| candidate.end);
+        }
+        &self.list
+    }
+}
+
+impl Sink for Candidates {
+    fn candidate(&mut self, candidate: Candidate) -> bool {
+        let fits = self.list.len() < self.room;
+        if fits {
+            self.list.push(candidate);
+        }
+        fits
+    }
+}
