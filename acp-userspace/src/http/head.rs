@@ -53,6 +53,9 @@ pub struct Header<'b> {
     pub value: &'b [u8],
 }
 
+/// The fields of a head, in order; more than 32 cost an allocation.
+pub type Headers<'b> = SmallVec<[Header<'b>; 32]>;
+
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -80,7 +83,7 @@ pub struct RequestHead<'b> {
     /// True for HTTP/1.1, false for HTTP/1.0.
     pub http11: bool,
     /// Every field, in order.
-    pub headers: SmallVec<[Header<'b>; 32]>,
+    pub headers: Headers<'b>,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the connection may carry another request: HTTP/1.1, no `Connection: close`, and no body on a GET or
@@ -98,7 +101,7 @@ pub struct ResponseHead<'b> {
     /// 100..=599, never 101.
     pub status: u16,
     /// Every field, in order.
-    pub headers: SmallVec<[Header<'b>; 32]>,
+    pub headers: Headers<'b>,
     /// Where the body ends, the request's method considered (HEAD, 1xx, 204, 304: none).
     pub framing: Framing,
     /// Whether the upstream keeps the connection.

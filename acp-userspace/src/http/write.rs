@@ -125,9 +125,8 @@ fn field_text(out: &mut Vec<u8>, value: &[u8]) {
     let from = out.len();
     out.extend_from_slice(value);
     for byte in &mut out[from..] {
-        if (*byte < b' ' && *byte != b'\t') || *byte == 0x7f {
-            *byte = b' ';
-        }
+        let control = (*byte < b' ') & (*byte != b'\t') | (*byte == 0x7f);
+        *byte = if control { b' ' } else { *byte };
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use smallvec::SmallVec;
-
 use super::fields::Facts;
-use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, Header, RequestHead, scan, target};
+use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, Headers, RequestHead, scan, target};
 
 /// The longest registered method has 17 characters (UPDATEREDIRECTREF); nothing sensible is longer than this.
 pub const METHOD_BYTES_MAX: usize = 32;
@@ -23,52 +21,59 @@ pub fn parse_request<'b>(
     limits: &HeadLimits,
     scanned: &mut usize,
 ) -> Result<Option<RequestHead<'b>>, HeadError> {
-    let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
-    if buf[start..].first().is_some_and(|&byte| !scan::is_tchar(byte) && byte != b'\r' && byte != b'\n') {
-        return Err(HeadError::RequestLine);
-    }
-    match scan::end_of_head(buf, start, limits.bytes_max, scanned)? {
-        Some(end) => complete(&buf[start..end], end, limits.headers_max).map(Some),
+    match start_of_head(buf)? {
+        Some(start) => {
+            scan::resume(buf, start, limits.bytes_max, scanned, |head| parse(head, start, limits.headers_max))
+        }
         None => Ok(None),
     }
 }
 
-/// Parses `head`, known to end in its only empty line; `len` bytes with what preceded it.
-fn complete(head: &[u8], len: usize, headers_max: usize) -> Result<RequestHead<'_>, HeadError> {
-    if head.starts_with(b"PRI * HTTP/2.0\r\n") {
+/// Where the request line begins; `None` when that is still to come.
+fn start_of_head(buf: &[u8]) -> Result<Option<usize>, HeadError> {
+    let start = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+    match buf[start..] {
+        [] | [b'\r'] => Ok(None),
+        [b'\r', b'\n', ..] => Err(HeadError::EmptyLines),
+        [b'\r' | b'\n', ..] => Err(HeadError::LineEnding),
+        [first, ..] if scan::is_tchar(first) => Ok(Some(start)),
+        _ => Err(HeadError::RequestLine),
+    }
+}
+
+/// Parses the head at the beginning of `bytes`, which `start` bytes precede.
+#[inline]
+fn parse(bytes: &[u8], start: usize, headers_max: usize) -> Result<Option<RequestHead<'_>>, HeadError> {
+    if bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
         return Err(HeadError::Http2Preface);
     }
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CAP];
     let mut parsed = httparse::Request::new(&mut []);
     let outcome = parsed
-        .parse_with_uninit_headers(head, &mut slots[..headers_max.min(HEADERS_CAP)])
+        .parse_with_uninit_headers(bytes, &mut slots[..headers_max.min(HEADERS_CAP)])
         .map_err(|error| scan::fault(error, HeadError::RequestLine))?;
-    let (httparse::Status::Complete(end), Some(method), Some(uri), Some(version)) =
+    let (httparse::Status::Complete(len), Some(method), Some(uri), Some(version)) =
         (outcome, parsed.method, parsed.path, parsed.version)
     else {
-        return Err(HeadError::RequestLine);
+        return Ok(None);
     };
-    if end != head.len() {
+    if !scan::lines_end_in_crlf(&bytes[..len], parsed.headers) {
         return Err(HeadError::LineEnding);
     }
     if method.len() > METHOD_BYTES_MAX {
         return Err(HeadError::RequestLine);
     }
     let mut facts = Facts::default();
-    let mut headers = SmallVec::new();
-    for header in &*parsed.headers {
-        let header = Header { name: header.name, value: header.value };
-        facts.note(header)?;
-        headers.push(header);
-    }
-    assemble(method, uri, version == 1, headers, &facts, len)
+    let headers = scan::fields(parsed.headers, &mut facts)?;
+    assemble(method, uri, version == 1, headers, &facts, start + len).map(Some)
 }
 
+#[inline]
 fn assemble<'b>(
     method: &'b str,
     uri: &'b str,
     http11: bool,
-    headers: SmallVec<[Header<'b>; 32]>,
+    headers: Headers<'b>,
     facts: &Facts<'b>,
     len: usize,
 ) -> Result<RequestHead<'b>, HeadError> {

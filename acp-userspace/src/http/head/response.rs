@@ -2,10 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use smallvec::SmallVec;
-
 use super::fields::Facts;
-use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, Header, ResponseHead, scan};
+use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, ResponseHead, scan};
 
 /// Parses the head of a response at the start of `buf`. `request_is_head` says that it answers a HEAD request.
 ///
@@ -23,35 +21,29 @@ pub fn parse_response<'b>(
     if buf.first().is_some_and(|&byte| byte != b'H') {
         return Err(HeadError::StatusLine);
     }
-    match scan::end_of_head(buf, 0, limits.bytes_max, scanned)? {
-        Some(end) => complete(&buf[..end], request_is_head, limits.headers_max).map(Some),
-        None => Ok(None),
-    }
+    scan::resume(buf, 0, limits.bytes_max, scanned, |head| parse(head, request_is_head, limits.headers_max))
 }
 
-fn complete(head: &[u8], request_is_head: bool, headers_max: usize) -> Result<ResponseHead<'_>, HeadError> {
+/// Parses the head at the beginning of `bytes`.
+#[inline]
+fn parse(bytes: &[u8], request_is_head: bool, headers_max: usize) -> Result<Option<ResponseHead<'_>>, HeadError> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CAP];
     let mut parsed = httparse::Response::new(&mut []);
     let outcome = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, head, &mut slots[..headers_max.min(HEADERS_CAP)])
+        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut slots[..headers_max.min(HEADERS_CAP)])
         .map_err(|error| scan::fault(error, HeadError::StatusLine))?;
-    let (httparse::Status::Complete(end), Some(status), Some(version)) = (outcome, parsed.code, parsed.version) else {
-        return Err(HeadError::StatusLine);
+    let (httparse::Status::Complete(len), Some(status), Some(version)) = (outcome, parsed.code, parsed.version) else {
+        return Ok(None);
     };
-    if end != head.len() {
+    if !scan::lines_end_in_crlf(&bytes[..len], parsed.headers) {
         return Err(HeadError::LineEnding);
     }
     let mut facts = Facts::default();
-    let mut headers = SmallVec::new();
-    for header in &*parsed.headers {
-        let header = Header { name: header.name, value: header.value };
-        facts.note(header)?;
-        headers.push(header);
-    }
+    let headers = scan::fields(parsed.headers, &mut facts)?;
     let http11 = version == 1;
     let framing = framing(status, request_is_head, http11, &facts)?;
     let keep_alive = http11 && !facts.close && framing != Framing::UntilClose;
-    Ok(ResponseHead { status, headers, framing, keep_alive, len: head.len() })
+    Ok(Some(ResponseHead { status, headers, framing, keep_alive, len }))
 }
 
 /// RFC 9112 §6.3, the cases of a response.

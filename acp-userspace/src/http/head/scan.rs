@@ -1,6 +1,6 @@
 //! Finding the end of a head, once, however many reads it takes.
 
-use super::HeadError;
+use super::{HeadError, Header};
 
 /// `tchar` of RFC 9110 §5.6.2.
 pub(in crate::http) const fn is_tchar(byte: u8) -> bool {
@@ -11,20 +11,38 @@ pub(in crate::http) const fn is_tchar(byte: u8) -> bool {
         )
 }
 
+/// Runs `parse` on what has come of the head that begins at `start`, and again only when its end has come: twice in
+/// all, in how many pieces it may come. `parse` answers `None` for an incomplete head.
+///
+/// # Errors
+/// Those of `parse` and [`end_of_head`].
+pub(super) fn resume<'b, T>(
+    buf: &'b [u8],
+    start: usize,
+    bytes_max: usize,
+    scanned: &mut usize,
+    parse: impl Fn(&'b [u8]) -> Result<Option<T>, HeadError>,
+) -> Result<Option<T>, HeadError> {
+    let within = buf.len().min(bytes_max);
+    if *scanned == 0
+        && let Some(head) = parse(&buf[start.min(within)..within])?
+    {
+        return Ok(Some(head));
+    }
+    match end_of_head(buf, start, bytes_max, scanned)? {
+        Some(end) => parse(&buf[start..end])?.ok_or(HeadError::LineEnding).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Index past the empty line that ends the head which begins at `start`; `None` while it has not come.
 ///
 /// Looks only at bytes from `*scanned` on and moves it forward. Visits each LF once and requires a CR before it, so
 /// a head that uses lone LFs is refused at the first of them instead of at the deadline.
 ///
 /// # Errors
-/// [`HeadError::LineEnding`], [`HeadError::EmptyLines`], or [`HeadError::TooLarge`] when `bytes_max` bytes hold no
-/// end.
-pub(super) fn end_of_head(
-    buf: &[u8],
-    start: usize,
-    bytes_max: usize,
-    scanned: &mut usize,
-) -> Result<Option<usize>, HeadError> {
+/// [`HeadError::LineEnding`], or [`HeadError::TooLarge`] when `bytes_max` bytes hold no end.
+fn end_of_head(buf: &[u8], start: usize, bytes_max: usize, scanned: &mut usize) -> Result<Option<usize>, HeadError> {
     let searched = buf.len().min(bytes_max);
     let from = (*scanned).max(start).min(searched);
     for offset in memchr::memchr_iter(b'\n', &buf[from..searched]) {
@@ -32,16 +50,37 @@ pub(super) fn end_of_head(
         if at == start || buf[at - 1] != b'\r' {
             return Err(HeadError::LineEnding);
         }
-        if at == start + 1 {
-            return Err(HeadError::EmptyLines);
-        }
-        if buf[..at - 1].ends_with(b"\r\n") {
-            *scanned = at + 1;
+        if buf[start..at - 1].ends_with(b"\r\n") {
             return Ok(Some(at + 1));
         }
     }
     *scanned = searched;
     if buf.len() >= bytes_max { Err(HeadError::TooLarge) } else { Ok(None) }
+}
+
+/// Whether every line of `head` ends in CRLF, which httparse does not insist on. It does insist that a CR is
+/// followed by LF, so looking at what precedes each field and at the very end is enough.
+pub(super) fn lines_end_in_crlf(head: &[u8], fields: &[httparse::Header<'_>]) -> bool {
+    let base = head.as_ptr().addr();
+    head.ends_with(b"\r\n\r\n")
+        && fields.iter().all(|field| {
+            let at = field.name.as_ptr().addr() - base;
+            head[..at].ends_with(b"\r\n")
+        })
+}
+
+/// The fields of a head in our terms, each shown to `facts`.
+///
+/// # Errors
+/// Those of [`super::fields::Facts::note`].
+pub(super) fn fields<'b>(
+    parsed: &[httparse::Header<'b>],
+    facts: &mut super::fields::Facts<'b>,
+) -> Result<super::Headers<'b>, HeadError> {
+    for field in parsed {
+        facts.note(Header { name: field.name, value: field.value })?;
+    }
+    Ok(parsed.iter().map(|field| Header { name: field.name, value: field.value }).collect())
 }
 
 /// What httparse found, in our terms.
@@ -87,7 +126,6 @@ mod tests {
         check(b"\n", Err(HeadError::LineEnding));
         check(b"GET / HTTP/1.1\n", Err(HeadError::LineEnding));
         check(b"GET / HTTP/1.1\r\nA: b\n\r\n", Err(HeadError::LineEnding));
-        check(b"\r\nGET", Err(HeadError::EmptyLines));
     }
 
     #[test]

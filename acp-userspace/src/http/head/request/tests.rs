@@ -1,5 +1,7 @@
 //! Request heads, case by case.
 
+use proptest::prelude::*;
+
 use super::super::Framing;
 use super::*;
 
@@ -196,4 +198,38 @@ fn parses_the_same_whole_and_byte_by_byte() {
     }
     let head = parse_request(text.as_bytes(), &LIMITS, &mut scanned).unwrap().unwrap();
     assert_eq!((head.len, head.framing), (text.len() - 3, Framing::Length(3)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Claim: no bytes panic; an accepted head has no CR or LF but in CRLF, and ends in its only empty line; bytes
+    /// that come one at a time are read as the same head, and a fault is found no later than with the end.
+    #[test]
+    fn accepted_heads_are_made_of_lines(
+        edits in proptest::collection::vec((0usize..100, prop_oneof![
+            any::<u8>(),
+            proptest::sample::select(&b"\r\n: \t,#/?"[..]),
+        ], any::<bool>()), 0..3),
+    ) {
+        let mut bytes = b"POST /a?b HTTP/1.1\r\nHost: h:1\r\nContent-Length: 3\r\nA: b\r\nTE: x\r\n\r\nabc".to_vec();
+        for (at, byte, insert) in edits {
+            let at = at % bytes.len();
+            if insert { bytes.insert(at, byte) } else { bytes[at] = byte }
+        }
+        let whole = parse_request(&bytes, &LIMITS, &mut 0).map(|head| head.map(|head| (head.len, head.framing)));
+        if let Ok(Some((len, _))) = whole {
+            let start = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+            let end = memchr::memmem::find(&bytes[start..], b"\r\n\r\n").map(|at| start + at + 4);
+            prop_assert_eq!(end, Some(len));
+            let lines = memchr::memmem::find_iter(&bytes[..len], b"\r\n").count();
+            prop_assert_eq!(memchr::memchr2_iter(b'\r', b'\n', &bytes[..len]).count(), 2 * lines);
+        }
+        let mut scanned = 0;
+        let piecewise = (0..=bytes.len())
+            .map(|cut| parse_request(&bytes[..cut], &LIMITS, &mut scanned).map(|head| head.map(|head| (head.len, head.framing))))
+            .find(|outcome| !matches!(outcome, Ok(None)))
+            .unwrap_or(Ok(None));
+        prop_assert!(piecewise == whole || (!matches!(piecewise, Ok(Some(_))) && whole.is_err()), "{piecewise:?} {whole:?}");
+    }
 }
