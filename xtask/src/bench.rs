@@ -20,6 +20,7 @@ use anyhow::{Context as _, Result, bail};
 
 mod acp;
 mod chart;
+mod flood;
 mod histogram;
 mod host;
 mod http;
@@ -27,6 +28,7 @@ mod keys;
 mod lab;
 mod load;
 mod measure;
+mod offender;
 pub(crate) mod peers;
 mod proc;
 mod report;
@@ -74,6 +76,15 @@ pub(crate) struct Args {
     /// Directory with jwks.json, public.pem and tokens.txt to use instead of new ones.
     #[arg(long)]
     keys: Option<PathBuf>,
+    /// Measure instead what an offender costs a victim, with the kernel plane on and off.
+    #[arg(long, conflicts_with = "rows")]
+    flood: bool,
+    /// With --flood: the offender's connections per second.
+    #[arg(long, default_value_t = 5_000.0)]
+    offender_rate: f64,
+    /// With --flood: a later answer is not on time, milliseconds after its request was due.
+    #[arg(long, default_value_t = 50)]
+    deadline_ms: u64,
     /// Succeed although a row's program is not installed.
     #[arg(long)]
     allow_missing: bool,
@@ -85,6 +96,9 @@ enum Part {
     /// Sends requests and counts answers.
     #[command(hide = true)]
     Load(load::Args),
+    /// Opens a connection per attempt, far over the limit.
+    #[command(hide = true)]
+    Offend(offender::Args),
 }
 
 /// Runs the benchmark, or one part of it.
@@ -94,8 +108,22 @@ enum Part {
 pub(crate) fn run(args: Args) -> Result<()> {
     match &args.part {
         Some(Part::Load(part)) => load::run(part),
+        Some(Part::Offend(part)) => offender::run(part),
+        None if args.flood => run_flood(&args),
         None => run_rows(&args),
     }
+}
+
+fn run_flood(args: &Args) -> Result<()> {
+    let (lab, network) = set_up(args, true)?;
+    let sizes = flood::Sizes {
+        rounds: args.rounds,
+        seconds: args.seconds,
+        connections: args.connections,
+        offender_rate: args.offender_rate,
+        deadline_ms: args.deadline_ms,
+    };
+    flood::run(&lab, sizes, &network)
 }
 
 fn run_rows(args: &Args) -> Result<()> {

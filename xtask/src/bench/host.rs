@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::flood;
 use super::keys::{TENANTS, USERS};
 use super::lab::{self, Lab};
 use super::measure::Sizes;
@@ -18,28 +19,34 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Looks around. `network` is what [`lab::isolate_network`] reached.
+    /// For the table of rows. `network` is what [`lab::isolate_network`] reached.
     pub(super) fn describe(lab: &Lab, network: &str, sizes: Sizes, rounds: usize) -> Self {
-        let mut facts = vec![
-            ("cpu", format!("{} × {}", core_count(), cpu_model())),
-            ("kernel", read_line("/proc/sys/kernel/osrelease")),
-            ("congestion control", lab::congestion_control()),
-            ("network", network.to_owned()),
+        let Sizes { seconds, connections, rate } = sizes;
+        let load = format!(
+            "{rounds} rounds × {seconds} s, {connections} connections, {USERS} users of {TENANTS} tenants at random, \
+             1 KiB POST, latency at {rate} requests/s"
+        );
+        Self { facts: facts(lab, network, load), caveats: caveats(lab) }
+    }
+
+    /// For the flood.
+    pub(super) fn describe_flood(lab: &Lab, network: &str, sizes: flood::Sizes) -> Self {
+        let flood::Sizes { rounds, seconds, connections, offender_rate, deadline_ms } = sizes;
+        let load = format!(
+            "{rounds} rounds × {seconds} s, victim on {connections} connections, deadline {deadline_ms} ms, \
+             offender {offender_rate} connects/s"
+        );
+        let caveats = vec![
+            "Victim, offender and backend share the load's cores: what the offender takes there, the victim loses too."
+                .to_owned(),
+            "On loopback a refused connect runs, RST included, in the offender's context; on a real interface it is \
+             softirq time, which no process is charged for either."
+                .to_owned(),
+            "CPU per refused attempt is a small difference of two large numbers: see its spread, and the figure without \
+             a victim."
+                .to_owned(),
         ];
-        facts.extend(lab.peers.versions());
-        if let Some(version) = acp_version(lab) {
-            facts.push(("acp", version));
-        }
-        facts.push(("cores", format!("server {:?}, load and backend {:?}", lab.cores.server, lab.cores.load)));
-        facts.push((
-            "load",
-            format!(
-                "{rounds} rounds × {} s, {} connections, {USERS} users of {TENANTS} tenants at random, 1 KiB POST, \
-                 latency at {} requests/s",
-                sizes.seconds, sizes.connections, sizes.rate
-            ),
-        ));
-        Self { facts, caveats: caveats(lab) }
+        Self { facts: facts(lab, network, load), caveats }
     }
 
     /// For `latest.json`.
@@ -60,6 +67,22 @@ impl Host {
         }
         text
     }
+}
+
+fn facts(lab: &Lab, network: &str, load: String) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("cpu", format!("{} × {}", core_count(), cpu_model())),
+        ("kernel", read_line("/proc/sys/kernel/osrelease")),
+        ("congestion control", lab::congestion_control()),
+        ("network", network.to_owned()),
+    ];
+    facts.extend(lab.peers.versions());
+    if let Some(version) = acp_version(lab) {
+        facts.push(("acp", version));
+    }
+    facts.push(("cores", format!("server {:?}, load and backend {:?}", lab.cores.server, lab.cores.load)));
+    facts.push(("load", load));
+    facts
 }
 
 fn caveats(lab: &Lab) -> Vec<String> {
