@@ -155,36 +155,210 @@ async fn decide<C: Carrier>(
     trail: &mut Trail,
 ) -> Result<Governed, Stop> {
     let head = inbound.head;
-    let path = NormalPath::parse(head.path).map_err(|fault| Stop::new(Layer::Routing, fault.reason()))?;
-    let place = trail.place(&path, head.method)?;
+    let path = NormalPath::parse(head.path)
+        .map_err(|fault| Stop::new(Layer::Routing, fault.reason()).detail(fault.to_string()))?;
+    let route = find_route(trail, &path)?;
 
-    let caller = identify(core, inbound, carrier, trail).await?;
-    let settings = trail.settings();
-    let route = trail.route();
-    trail.scopes_suffice()?;
+    let caller = identify(core, inbound, &route, carrier, trail).await?;
+    let settings = Arc::clone(trail.settings());
+    scopes_suffice(&caller, &route)?;
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
-        .map_err(|refused| trail.limited(carrier, refused))?;
+        .map_err(|refused| limited(refused, caller.identity(), carrier))?;
+    let tool = find_tool(trail, &route, head.method, &path)?;
 
-    carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::body)?;
-    trail.lap_body();
+    carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
+    trail.bytes_in = carrier.bytes().len() as u64;
+    trail.latency.body = trail.lap();
 
-    let (permitted, call) = {
+    let (permitted, tool_list) = {
         let core = &mut *core.borrow_mut();
-        let call = Call::read(&mut core.walker, head, trail, &place, carrier.bytes())?;
-        let content = call.content(head, &path);
-        let screened = safety::screen(caller, &content, settings.rules.request(route.index), &mut core.scan)
-            .map_err(|refused| trail.unsafe_content(refused))?;
-        trail.screened(&screened);
-        let permitted = call.permit(screened, settings, inbound.address.ip(), &mut core.decisions, trail)?;
-        trail.permitted(&permitted);
-        let arguments = core.argument_key.digest(&call, head);
-        trail.arguments(arguments);
-        (permitted, call.facts())
+        let body = carrier.bytes();
+        let call = Call::read(&mut core.walker, head, &route, tool, body, trail)?;
+        let screened = screen(caller, &call, head.query, &path, &settings, &mut core.scan, trail)?;
+        let permitted = permit(screened, &call, &route, inbound, &settings, &mut core.decisions, trail)?;
+        trail.arguments = Some(core.argument_key.digest(head.method, path.as_str(), head.query, body));
+        (permitted, call.tool_list)
     };
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
-    let admitted = admit(core, permitted, inbound, carrier, trail).await?;
-    trail.lap_usage();
+    let admitted = admit(core, permitted, &settings, &route, inbound, carrier, trail).await?;
+    send(core, reservation, admitted, tool_list, &path, inbound, carrier, trail).await
+}
 
-    send(core, inbound, carrier, trail, reservation, admitted, &path, &call).await
+fn find_route(trail: &mut Trail, path: &NormalPath) -> Result<Arc<Route>, Stop> {
+    let settings = Arc::clone(trail.settings());
+    let (route, _) = settings.routes.find(path).ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownRoute))?;
+    trail.route = Some(route.index);
+    trail.latency.head = trail.lap();
+    Ok(Arc::clone(route))
+}
+
+/// Verifies the token; a key that nobody has yet is asked for once.
+async fn identify<C: Carrier>(
+    core: &RefCell<Core>,
+    inbound: &Inbound<'_>,
+    route: &Route,
+    carrier: &mut C,
+    trail: &mut Trail,
+) -> Result<Authenticated, Stop> {
+    let mut asked = false;
+    let caller = loop {
+        let verdict = {
+            let settings = trail.settings();
+            let trust = Trust {
+                config: &settings.config.identity,
+                keys: &trail.snapshot.keys,
+                revoked: &trail.snapshot.revoked,
+            };
+            let authorization = inbound.head.all("authorization");
+            let tokens = &mut core.borrow_mut().tokens;
+            identity::authenticate(authorization, trust, route, tokens, carrier.token(), inbound.now)
+        };
+        match verdict {
+            Ok(caller) => break caller,
+            Err(IdentityError::UnknownKey { issuer, kid }) if !asked => {
+                asked = true;
+                if carrier.await_key(issuer, &kid).await {
+                    trail.adopt_keys(carrier.snapshot())?;
+                }
+            }
+            Err(error) => return Err(Stop::of_identity(&error)),
+        }
+    };
+    trail.identity = Some(Arc::clone(caller.identity()));
+    trail.peer.tenant_slot = carrier.verified(caller.identity());
+    trail.latency.identity = trail.lap();
+    Ok(caller)
+}
+
+/// A token that lacks a scope of the route learns all that are needed (RFC 6750 §3.1), before its body is read.
+fn scopes_suffice(caller: &Authenticated, route: &Route) -> Result<(), Stop> {
+    let missing = policy::missing_scopes(caller.identity(), route);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.into_iter().map(str::to_owned).collect();
+    Err(Stop::new(Layer::Identity, Reason::InsufficientScope).missing_scopes(missing))
+}
+
+/// The tool a path names; on MCP routes the body names it, and only POST has one.
+fn find_tool(
+    trail: &mut Trail,
+    route: &Arc<Route>,
+    method: &str,
+    path: &NormalPath,
+) -> Result<Option<Arc<Tool>>, Stop> {
+    if route.protocol == Protocol::Mcp {
+        if method != "POST" {
+            return Err(Stop::new(Layer::Routing, Reason::MethodNotAllowed).allow("POST"));
+        }
+        return Ok(None);
+    }
+    let settings = Arc::clone(trail.settings());
+    let tool = settings.routes.tool(route, method, path);
+    let tool = tool.ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(path.as_str()))?;
+    trail.tool = Some(Arc::clone(tool));
+    Ok(Some(Arc::clone(tool)))
+}
+
+fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &mut C) -> Stop {
+    if refused.kernel && refused.ignored {
+        carrier.ignored_limit(identity);
+    }
+    Stop::new(Layer::Usage, refused.reason).limited(refused)
+}
+
+fn screen(
+    caller: Authenticated,
+    call: &Call<'_>,
+    query: Option<&str>,
+    path: &NormalPath,
+    settings: &Settings,
+    scan: &mut Scan,
+    trail: &mut Trail,
+) -> Result<Screened, Stop> {
+    let content = call.content(query, path.as_str());
+    let route = trail.route.unwrap_or(usize::MAX);
+    let rules = settings.rules.request(route).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
+    let screened = safety::screen(caller, &content, rules, scan).map_err(|refused| {
+        trail.findings = refused.findings.into();
+        Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
+    })?;
+    trail.findings = screened.findings().into();
+    trail.latency.safety = trail.lap();
+    Ok(screened)
+}
+
+fn permit(
+    screened: Screened,
+    call: &Call<'_>,
+    route: &Route,
+    inbound: &Inbound<'_>,
+    settings: &Settings,
+    decisions: &mut DecisionCache,
+    trail: &mut Trail,
+) -> Result<Permitted, Stop> {
+    let ask = Ask { resource: call.resource(route), arguments: call, source: inbound.address.ip() };
+    let permitted = policy::decide(screened, &ask, &settings.policy, decisions).map_err(|refused| {
+        trail.policies.clone_from(&refused.policies);
+        let missing = refused.missing_scopes.iter().map(|scope| scope.to_string()).collect();
+        let asked = trail.tool.as_ref().map_or("", |tool| &tool.name);
+        Stop::new(Layer::Policy, refused.reason).missing_scopes(missing).asked(asked)
+    })?;
+    trail.policies.clone_from(permitted.policies());
+    if let Some(reason) = permitted.would_deny_reason() {
+        trail.would.push((Layer::Policy, "policy".into(), reason));
+    }
+    trail.latency.policy = trail.lap();
+    Ok(permitted)
+}
+
+/// Charges limits and holds the price; a budget whose lease is short is waited for.
+async fn admit<C: Carrier>(
+    core: &RefCell<Core>,
+    mut permitted: Permitted,
+    settings: &Settings,
+    route: &Route,
+    inbound: &Inbound<'_>,
+    carrier: &mut C,
+    trail: &mut Trail,
+) -> Result<Admitted, Stop> {
+    let tool = trail.tool.clone();
+    let tool = tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]);
+    let digest = trail.arguments.map_or(Key128([0; 16]), |digest| Key128(digest.digest));
+    let usage = Arc::clone(&core.borrow().usage);
+    loop {
+        match usage::admit(&usage, &settings.plan, permitted, tool, digest, inbound.now) {
+            Ok(admitted) => {
+                trail.would.extend(admitted.would().iter().map(|w| (Layer::Usage, Arc::clone(&w.rule), w.reason)));
+                trail.latency.usage = trail.lap();
+                return Ok(admitted);
+            }
+            Err(AdmitError::Refused(refused)) => {
+                let identity = trail.identity.clone().ok_or_else(|| Stop::new(Layer::Usage, Reason::Internal))?;
+                return Err(limited(refused, &identity, carrier));
+            }
+            Err(AdmitError::LeasePending(back)) => {
+                permitted = back;
+                if !carrier.await_lease().await {
+                    return Err(Stop::new(Layer::Usage, Reason::LedgerUnavailable));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the upstream's request and logs the intent: the last step before bytes may leave.
+#[expect(clippy::too_many_arguments, reason = "the end of the line, where everything comes together")]
+async fn send<C: Carrier>(
+    core: &RefCell<Core>,
+    reservation: Reservation,
+    admitted: Admitted,
+    tool_list: Option<Revision>,
+    path: &NormalPath,
+    inbound: &Inbound<'_>,
+    carrier: &mut C,
+    trail: &mut Trail,
+) -> Result<Governed, Stop> {
+    todo!()
 }

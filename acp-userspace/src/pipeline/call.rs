@@ -1,0 +1,250 @@
+//! What a request asks for, read from path and body: a tool and its arguments, or a message of the route's protocol.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+use super::trail::{RpcReply, Stop, Trail};
+use crate::audit::record::{KeyedDigest, Layer};
+use crate::config::resolved::{Protocol, Route, Tool};
+use crate::http::head::RequestHead;
+use crate::ids::Key128;
+use crate::policy::{Argument, ArgumentView, Resource};
+use crate::protocol::json::{self, Document, Kind, Node, Walker};
+use crate::protocol::mcp::{self, Message, Mirrored, Revision};
+use crate::reason::Reason;
+use crate::safety::{Body, Content};
+
+/// A call, borrowing from the body.
+pub(super) struct Call<'a> {
+    /// The tool; `None` for a message of the protocol itself.
+    pub(super) tool: Option<Arc<Tool>>,
+    body: Body<'a>,
+    /// What policies read as `context.arguments`.
+    arguments: Option<Node<'a>>,
+    /// JSON pointer of `arguments` in the body.
+    root: &'static str,
+    /// A `tools/list`, in this revision.
+    pub(super) tool_list: Option<Revision>,
+}
+
+impl<'a> Call<'a> {
+    /// Reads the body of a request on `route`; `tool` is what the path named, on HTTP routes.
+    pub(super) fn read(
+        walker: &'a mut Walker,
+        head: &RequestHead<'_>,
+        route: &Route,
+        tool: Option<Arc<Tool>>,
+        bytes: &'a [u8],
+        trail: &mut Trail,
+    ) -> Result<Self, Stop> {
+        if head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(undecodable("the body is encoded; send it plain"));
+        }
+        match route.protocol {
+            Protocol::Http => Self::http(walker, head, route, tool, bytes),
+            Protocol::Mcp => Self::mcp(walker, head, bytes, trail),
+        }
+    }
+
+    fn http(
+        walker: &'a mut Walker,
+        head: &RequestHead<'_>,
+        route: &Route,
+        tool: Option<Arc<Tool>>,
+        bytes: &'a [u8],
+    ) -> Result<Self, Stop> {
+        let call = |body, arguments| Self { tool, body, arguments, root: "", tool_list: None };
+        if bytes.is_empty() {
+            return Ok(call(Body::Empty, None));
+        }
+        let declared = media_type(head)?;
+        let is_json = declared.eq_ignore_ascii_case("application/json");
+        if !is_json && !route.content_types.iter().any(|listed| listed.eq_ignore_ascii_case(declared)) {
+            return Err(undecodable("the route does not take this content type"));
+        }
+        // What parses as JSON is JSON, whatever its Content-Type says (THREATS A9).
+        match walker.walk(bytes, &json::Limits::default()) {
+            Ok(document) => Ok(call(Body::Json(document), Some(document.root()))),
+            Err(error) if is_json || error.reason() == Reason::DuplicateKey => Err(bad_json(error)),
+            Err(_) if declared.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
+                Ok(call(Body::Form(bytes), None))
+            }
+            Err(_) => Ok(call(Body::Raw(bytes), None)),
+        }
+    }
+
+    fn mcp(walker: &'a mut Walker, head: &RequestHead<'_>, bytes: &'a [u8], trail: &mut Trail) -> Result<Self, Stop> {
+        if !media_type(head)?.eq_ignore_ascii_case("application/json") {
+            return Err(undecodable("an MCP message is application/json"));
+        }
+        let document = match walker.walk(bytes, &mcp::LIMITS) {
+            Ok(document) => document,
+            Err(error) => return Err(bad_json(error).rpc_code(mcp::code::PARSE_ERROR)),
+        };
+        let malformed = |error: mcp::McpError| {
+            Stop::new(Layer::Routing, error.reason()).detail(error.to_string()).rpc_code(error.code())
+        };
+        trail.rpc = Some(RpcReply {
+            id: Message::id_of(document).map(|id| id.token().to_owned()),
+            revision: Revision::default(),
+        });
+        let message = Message::read(document).map_err(malformed)?;
+        let mirrored = Mirrored {
+            version: head.only("mcp-protocol-version"),
+            method: head.only("mcp-method"),
+            name: head.only("mcp-name"),
+        };
+        let revision = mirrored.check(&message).map_err(malformed)?;
+        if let Some(reply) = &mut trail.rpc {
+            reply.revision = revision;
+        }
+        if !message.is_served() {
+            return Err(Stop::new(Layer::Routing, Reason::InvalidRpc)
+                .detail("the method is not served")
+                .asked(message.method)
+                .rpc_code(mcp::code::METHOD_NOT_FOUND));
+        }
+        let body = Body::Json(document);
+        let tool_list = (message.method == "tools/list").then_some(revision);
+        let Some(called) = message.call else {
+            return Ok(Self { tool: None, body, arguments: None, root: "", tool_list });
+        };
+        let settings = Arc::clone(trail.settings());
+        let tool = trail.route().and_then(|route| settings.routes.mcp_tool(route, called.name));
+        let Some(tool) = tool else {
+            return Err(Stop::new(Layer::Routing, Reason::UnknownTool).asked(called.name));
+        };
+        trail.tool = Some(Arc::clone(tool));
+        Ok(Self {
+            tool: Some(Arc::clone(tool)),
+            body,
+            arguments: called.arguments,
+            root: "/params/arguments",
+            tool_list: None,
+        })
+    }
+
+    /// What safety looks at.
+    pub(super) fn content<'c>(&self, query: Option<&'c str>, path: &'c str) -> Content<'c>
+    where
+        'a: 'c,
+    {
+        Content { body: self.body, query, path }
+    }
+
+    /// What policy is asked about.
+    pub(super) fn resource<'c>(&'c self, route: &'c Route) -> Resource<'c> {
+        match &self.tool {
+            Some(tool) => Resource::Tool(tool),
+            None => Resource::Route(route),
+        }
+    }
+}
+
+impl ArgumentView for Call<'_> {
+    fn value(&self, path: &[&str]) -> Option<Argument<'_>> {
+        path.iter().try_fold(self.arguments?, |node, key| node.get(key)).map(argument)
+    }
+
+    fn root(&self) -> &str {
+        self.root
+    }
+}
+
+fn argument<'a>(node: Node<'a>) -> Argument<'a> {
+    match node.kind() {
+        Kind::Object => Argument::Object,
+        Kind::Array => Argument::List(Box::new(node.items().map(argument))),
+        Kind::Bool(value) => Argument::Bool(value),
+        Kind::Number => Argument::Number(Cow::Borrowed(node.token())),
+        Kind::Key | Kind::String => Argument::Text(Cow::Borrowed(node.text().unwrap_or_default())),
+        Kind::Null => Argument::Null,
+    }
+}
+
+/// The declared media type, without parameters; a charset other than UTF-8 is refused (THREATS A9).
+fn media_type<'h>(head: &RequestHead<'h>) -> Result<&'h str, Stop> {
+    let mut values = head.all("content-type");
+    let value = match (values.next(), values.next()) {
+        (Some(value), None) => std::str::from_utf8(value).map_err(|_| undecodable("Content-Type is malformed"))?,
+        (None, _) => return Err(undecodable("the body has no Content-Type")),
+        (Some(_), Some(_)) => return Err(undecodable("Content-Type is repeated")),
+    };
+    let mut parts = value.split(';');
+    let essence = parts.next().unwrap_or_default().trim();
+    for parameter in parts {
+        let (name, charset) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if name.trim().eq_ignore_ascii_case("charset") {
+            let charset = charset.trim().trim_matches('"');
+            if !charset.eq_ignore_ascii_case("utf-8") && !charset.eq_ignore_ascii_case("utf8") {
+                return Err(undecodable("the only charset is UTF-8"));
+            }
+        }
+    }
+    Ok(essence)
+}
+
+fn undecodable(detail: &'static str) -> Stop {
+    Stop::new(Layer::Safety, Reason::UnsupportedMediaType).detail(detail)
+}
+
+fn bad_json(error: json::JsonError) -> Stop {
+    Stop::new(Layer::Safety, error.reason()).detail(error.to_string())
+}
+
+/// Keys the digests that name a call's arguments in the log (THREATS A16: nine digits are guessed from a plain hash).
+pub struct ArgumentKey {
+    id: u32,
+    key: hmac::Key,
+}
+
+impl std::fmt::Debug for ArgumentKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArgumentKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl ArgumentKey {
+    /// A key named `id` in records.
+    #[must_use]
+    pub fn new(id: u32, secret: &[u8; 32]) -> Self {
+        Self { id, key: hmac::Key::new(hmac::HMAC_SHA256, secret) }
+    }
+
+    /// Digest of everything that tells one call of a tool from another: method, path, query, body.
+    #[must_use]
+    pub fn digest(&self, method: &str, path: &str, query: Option<&str>, body: &[u8]) -> KeyedDigest {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [method.as_bytes(), path.as_bytes(), query.unwrap_or_default().as_bytes()] {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part);
+        }
+        context.update(body);
+        let tag = context.sign();
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&tag.as_ref()[..16]);
+        KeyedDigest { key_id: self.id, digest }
+    }
+}
+
+/// The loop guard's key of a call.
+pub(super) fn call_key(digest: &KeyedDigest) -> Key128 {
+    Key128(digest.digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_calls_apart_and_depend_on_the_key() {
+        let key = ArgumentKey::new(1, &[1; 32]);
+        let digest = |query, body: &[u8]| key.digest("POST", "/tools/crm", query, body).digest;
+        assert_eq!(digest(None, b"{}"), digest(None, b"{}"));
+        assert_ne!(digest(None, b"{}"), digest(None, b"{ }"));
+        assert_ne!(digest(Some("a"), b"b"), digest(None, b"ab"));
+        assert_ne!(ArgumentKey::new(1, &[2; 32]).digest("POST", "/tools/crm", None, b"{}").digest, digest(None, b"{}"));
+    }
+}
