@@ -6,7 +6,9 @@
 //! TCP counts a FIN as one byte of sequence space, received or acknowledged (RFC 9293 §3.4), and so do the kernel's
 //! byte counters; [`Close`] takes them out again.
 
-use crate::addr::Address;
+use core::net::SocketAddr;
+
+use crate::addr::{self, Address};
 
 /// Bytes of the ring buffer to user space: about 9 000 records, or 180 000 closes a second when it is read every 50 ms.
 pub const EVENTS_BYTES: u32 = 1 << 20;
@@ -139,6 +141,18 @@ impl ConnClosed {
         // so every bit pattern is a value of it.
         Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
     }
+
+    /// The client's address and port.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        SocketAddr::new(addr::ip(self.remote), self.remote_port)
+    }
+
+    /// Our address and port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        SocketAddr::new(addr::ip(self.local), self.local_port)
+    }
 }
 
 /// What the byte counters need to be corrected by when a connection closes.
@@ -184,5 +198,78 @@ impl Close {
     #[must_use]
     pub const fn bytes_acked(self, counted: u64) -> u64 {
         counted.saturating_sub(self.counts_our_fin() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ACME: TenantSlot = TenantSlot { slot: 1, generation: 1 };
+    const RIVAL: TenantSlot = TenantSlot { slot: 2, generation: 1 };
+
+    #[track_caller]
+    fn check(old_state: u32, flags: u32, all_acked: bool, expected: (u64, u64)) {
+        let close = Close { old_state, flags, all_acked };
+        assert_eq!((close.bytes_in(100), close.bytes_acked(100)), expected, "{close:?}");
+    }
+
+    #[test]
+    fn takes_out_the_fins_that_the_kernel_counted() {
+        check(tcp::LAST_ACK, 0, true, (99, 99));
+        check(tcp::LAST_ACK, 0, false, (99, 100));
+        check(tcp::CLOSE_WAIT, 0, true, (99, 100));
+        check(tcp::CLOSING, 0, true, (99, 99));
+        check(tcp::FIN_WAIT2, 0, true, (100, 99));
+        check(tcp::FIN_WAIT2, PEER_FIN, true, (99, 99));
+        check(tcp::FIN_WAIT1, 0, false, (100, 100));
+        check(tcp::ESTABLISHED, 0, true, (100, 100));
+    }
+
+    #[test]
+    fn an_empty_connection_counts_nothing() {
+        let close = Close { old_state: tcp::LAST_ACK, flags: 0, all_acked: true };
+        assert_eq!((close.bytes_in(0), close.bytes_acked(0)), (0, 0));
+    }
+
+    #[test]
+    fn the_first_tenant_stays_and_a_second_marks_the_connection() {
+        let bound = SkState::opened(7).bind(ACME).expect("new");
+        assert_eq!((bound.tenant, bound.flags, bound.opened_ns), (ACME, BOUND, 7));
+        assert_eq!(bound.bind(ACME), None);
+        let multi = bound.bind(RIVAL).expect("new");
+        assert_eq!((multi.tenant, multi.flags), (ACME, BOUND | MULTI));
+        assert_eq!(multi.bind(RIVAL), None);
+        assert_eq!(multi.bind(ACME), None);
+    }
+
+    #[test]
+    fn an_unattributed_binding_still_tells_a_second_tenant() {
+        let bound = SkState::opened(7).bind(TenantSlot::UNATTRIBUTED).expect("new");
+        assert_eq!(bound.bind(ACME).expect("new").flags, BOUND | MULTI);
+    }
+
+    proptest! {
+        #[test]
+        fn only_a_whole_record_is_one(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let record = ConnClosed::from_bytes(&bytes);
+            prop_assert_eq!(record.is_some(), bytes.len() == size_of::<ConnClosed>());
+        }
+
+        #[test]
+        fn a_record_reads_back(cookie: u64, remote: [u8; 16], local_port: u16) {
+            let record = ConnClosed { cookie, remote, local_port, ..ConnClosed::default() };
+            let mut bytes = Vec::from(cookie.to_ne_bytes());
+            bytes.resize(size_of::<ConnClosed>(), 0);
+            bytes[40..56].copy_from_slice(&remote);
+            bytes[102..104].copy_from_slice(&local_port.to_ne_bytes());
+            prop_assert_eq!(ConnClosed::from_bytes(&bytes), Some(record));
+        }
     }
 }

@@ -250,28 +250,29 @@ fn listening(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn remote(ctx: &SockOpsContext) -> addr::Address {
-    if field!(ctx, family) == AF_INET {
-        return addr::v4_mapped(field!(ctx, remote_ip4).to_ne_bytes());
-    }
-    addr::from_words([
+    let v4 = field!(ctx, remote_ip4);
+    let v6 = [
         field!(ctx, remote_ip6[0]),
         field!(ctx, remote_ip6[1]),
         field!(ctx, remote_ip6[2]),
         field!(ctx, remote_ip6[3]),
-    ])
+    ];
+    address(ctx, v4, v6)
 }
 
 #[inline(always)]
 fn local(ctx: &SockOpsContext) -> addr::Address {
-    if field!(ctx, family) == AF_INET {
-        return addr::v4_mapped(field!(ctx, local_ip4).to_ne_bytes());
-    }
-    addr::from_words([
-        field!(ctx, local_ip6[0]),
-        field!(ctx, local_ip6[1]),
-        field!(ctx, local_ip6[2]),
-        field!(ctx, local_ip6[3]),
-    ])
+    let v4 = field!(ctx, local_ip4);
+    let v6 =
+        [field!(ctx, local_ip6[0]), field!(ctx, local_ip6[1]), field!(ctx, local_ip6[2]), field!(ctx, local_ip6[3])];
+    address(ctx, v4, v6)
+}
+
+/// The address of the socket's family, both having been read: reading in the branches lets the compiler compute the
+/// field's address first, and the verifier refuses a context pointer that was added to.
+#[inline(always)]
+fn address(ctx: &SockOpsContext, v4: u32, v6: [u32; 4]) -> addr::Address {
+    if field!(ctx, family) == AF_INET { addr::v4_mapped(v4.to_ne_bytes()) } else { addr::from_words(v6) }
 }
 
 const AF_INET: u32 = 2;

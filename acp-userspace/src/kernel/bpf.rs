@@ -1,0 +1,324 @@
+//! The kernel plane with BPF (tiers K1 and K2): the programs of `acp-ebpf`, loaded, attached and spoken to.
+//!
+//! Everything that needs a capability happens in [`BpfPlane::open`]; what comes later is map look-ups, updates and
+//! mapped memory, which go by descriptor. aya's maps want `&mut self`, so each worker is given a descriptor of its own
+//! instead of a lock.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use acp_ebpf::ledger::SkState;
+use acp_ebpf::steer::{DRAINING, WORKERS_MAX};
+use acp_ebpf::{ConnClosed, Penalty, SourceKey, globals, stats};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
+use aya::programs::{CgroupAttachMode, ProgramError, SkReuseport, SockOps};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya_log::EbpfLogger;
+
+use super::cgroup::{CgroupError, CgroupNode};
+use super::load::Loads;
+use super::worker::{Ledger, WorkerPlane};
+use super::{KernelError, KernelPlane, Shared, Stats, socket};
+
+/// The programs, where the build had them.
+#[cfg(acp_bpf_object)]
+pub(super) const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/acp.bpf.o")));
+/// The programs, where the build had them.
+#[cfg(not(acp_bpf_object))]
+pub(super) const OBJECT: Option<&[u8]> = None;
+
+/// Records read per [`KernelPlane::drain`]: more than the ring holds, so that one call empties it and yet ends.
+const DRAIN_MAX: usize = 16_384;
+
+/// Why BPF could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The binary has no programs in it.
+    #[error("the binary has no BPF object")]
+    NoObject,
+    /// The object could not be loaded.
+    #[error("cannot create the maps")]
+    Load(#[from] EbpfError),
+    /// A program was refused or could not be attached.
+    #[error("cannot load or attach {program}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why not.
+        #[source]
+        source: ProgramError,
+    },
+    /// A map could not be used.
+    #[error("cannot use the map {map}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why not.
+        #[source]
+        source: MapError,
+    },
+    /// The object lacks a map or a program that this version expects.
+    #[error("the BPF object has no {0}: it was built from other sources")]
+    Missing(&'static str),
+    /// A system call around the maps failed.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The listeners do not fit what the programs can steer.
+    #[error("{0} listeners, of 1 to {WORKERS_MAX}")]
+    Listeners(usize),
+    /// The cgroup node is gone.
+    #[error("cannot use the cgroup node")]
+    Cgroup(#[from] CgroupError),
+    /// The ledger's program is attached and yet not called.
+    #[error("the self-test opened a listener that acp_ledger did not see")]
+    SelfTest,
+}
+
+/// See the module's documentation.
+pub struct BpfPlane {
+    shared: Arc<Shared>,
+    penalties: HashMap<MapData, SourceKey, Penalty>,
+    stats: PerCpuArray<MapData, u64>,
+    loads: Arc<Loads>,
+    /// The socket storage and the ring, once `acp_ledger` is attached (K2).
+    ledger: Option<KernelLedger>,
+    /// Must outlive the loading of programs that log; read once more with each drain.
+    logger: EbpfLogger<ToTracing>,
+    /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment.
+    ebpf: Ebpf,
+    /// Left after the program attached to it is gone.
+    _node: Option<CgroupNode>,
+}
+
+struct KernelLedger {
+    states: MapData,
+    events: RingBuf<MapData>,
+}
+
+impl BpfPlane {
+    /// Loads the programs and attaches `acp_steer` to the group of `listeners`, one per worker (K1).
+    pub(super) fn open(listeners: &[BorrowedFd<'_>]) -> Result<Self, BpfError> {
+        let workers = listeners.len();
+        if workers == 0 || workers > WORKERS_MAX as usize {
+            return Err(BpfError::Listeners(workers));
+        }
+        let mut ebpf = load(workers as u32, port(listeners[0])?)?;
+        let logger = EbpfLogger::init_with_logger(&mut ebpf, ToTracing).map_err(|_| BpfError::Missing("AYA_LOGS"))?;
+        load_steer(&mut ebpf)?;
+        let loads = map_loads(&mut ebpf, workers as u32)?;
+        attach_steer(&mut ebpf, listeners)?;
+        Ok(Self {
+            shared: Arc::default(),
+            penalties: take(&mut ebpf, "PENALTY")?,
+            stats: take(&mut ebpf, "STATS")?,
+            loads: Arc::new(loads),
+            ledger: None,
+            logger,
+            ebpf,
+            _node: None,
+        })
+    }
+
+    /// Attaches `acp_ledger` to `node` and sees it work (K2).
+    pub(super) fn keep_ledger(&mut self, node: CgroupNode) -> Result<(), BpfError> {
+        let attached = self.attach_ledger(&node);
+        // Held whatever happened: the listeners are in it.
+        let directory = node.path().display().to_string();
+        self._node = Some(node);
+        attached?;
+        self.self_test()?;
+        let states = take_data(&mut self.ebpf, "SK_STATE", |map| match map {
+            Map::SkStorage(data) => Some(data),
+            _ => None,
+        })?;
+        self.ledger = Some(KernelLedger { states, events: take(&mut self.ebpf, "EVENTS")? });
+        tracing::debug!(cgroup = directory, "acp_ledger attached");
+        Ok(())
+    }
+
+    fn attach_ledger(&mut self, node: &CgroupNode) -> Result<(), BpfError> {
+        const NAME: &str = "acp_ledger";
+        let failed = |source| BpfError::Program { program: NAME, source };
+        let directory = node.open()?;
+        let program = self.ebpf.program_mut(NAME).ok_or(BpfError::Missing(NAME))?;
+        let program: &mut SockOps = program.try_into().map_err(failed)?;
+        program.load().map_err(failed)?;
+        // Links of cgroup programs are multi by nature; the flag that says so is refused for them.
+        program.attach(directory, CgroupAttachMode::Single).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Opens a listener and looks whether `acp_ledger` counted it: attached to another cgroup than the process is in,
+    /// it would keep an empty ledger in silence.
+    fn self_test(&mut self) -> Result<(), BpfError> {
+        let before = self.counter(stats::LISTENING);
+        std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
+            .map_err(|source| BpfError::Io { what: "open a listener for the self-test", source })?;
+        self.logger.flush();
+        if self.counter(stats::LISTENING) > before { Ok(()) } else { Err(BpfError::SelfTest) }
+    }
+
+    fn counter(&self, index: u32) -> u64 {
+        self.stats.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
+    }
+}
+
+impl KernelPlane for BpfPlane {
+    fn penalise(&mut self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError> {
+        self.shared.penalise(source, penalty)?;
+        let inserted = self.penalties.insert(SourceKey::of_ip(source), penalty, 0);
+        inserted.map_err(|source| BpfError::Map { map: "PENALTY", source }.into())
+    }
+
+    fn pardon(&mut self, source: IpAddr) -> Result<bool, KernelError> {
+        let held = self.shared.pardon(source);
+        match self.penalties.remove(&SourceKey::of_ip(source)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(held),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(held),
+            Err(source) => Err(BpfError::Map { map: "PENALTY", source }.into()),
+        }
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(&ConnClosed)) -> usize {
+        self.logger.flush();
+        let Some(ledger) = &mut self.ledger else { return 0 };
+        let mut drained = 0;
+        while drained < DRAIN_MAX
+            && let Some(record) = ledger.events.next()
+        {
+            drained += 1;
+            if let Some(closed) = ConnClosed::from_bytes(&record) {
+                sink(&closed);
+            }
+        }
+        drained
+    }
+
+    fn stats(&self) -> Stats {
+        let mut all = self.shared.stats();
+        all.refused = self.counter(stats::REFUSED);
+        all.steered = self.counter(stats::STEERED);
+        all.unsteered = self.counter(stats::UNSTEERED);
+        if self.ledger.is_some() {
+            all.opened = self.counter(stats::OPENED);
+            all.closed = self.counter(stats::CLOSED);
+            all.lost = self.counter(stats::LOST);
+        }
+        all
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn worker(&self, index: u32) -> Result<WorkerPlane, KernelError> {
+        let ledger = match &self.ledger {
+            Some(ledger) => Ledger::Kernel(own_descriptor(&ledger.states)?),
+            None => Ledger::User(hashbrown::HashMap::new()),
+        };
+        self.loads.set(index, 0);
+        let loads = Some(Arc::clone(&self.loads));
+        let shared = Arc::clone(&self.shared);
+        Ok(WorkerPlane { index, shared, slots: hashbrown::HashMap::new(), loads, draining: false, ledger })
+    }
+
+    fn worker_down(&mut self, index: u32) {
+        self.loads.set(index, DRAINING);
+    }
+}
+
+/// What the programs log, in the gateway's own log.
+struct ToTracing;
+
+impl log::Log for ToTracing {
+    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        match record.level() {
+            log::Level::Error => tracing::error!("{}", record.args()),
+            log::Level::Warn => tracing::warn!("{}", record.args()),
+            log::Level::Info => tracing::info!("{}", record.args()),
+            log::Level::Debug | log::Level::Trace => tracing::debug!("{}", record.args()),
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn load(workers: u32, port: u16) -> Result<Ebpf, BpfError> {
+    let object = OBJECT.ok_or(BpfError::NoObject)?;
+    Ok(EbpfLoader::new()
+        .override_global(globals::WORKERS, &workers, true)
+        .override_global(globals::PORT, &u32::from(port), true)
+        .load(object)?)
+}
+
+/// Maps the loads. A worker that is not there yet takes no connections.
+fn map_loads(ebpf: &mut Ebpf, workers: u32) -> Result<Loads, BpfError> {
+    let map = take_data(ebpf, "WORKER_LOAD", |map| match map {
+        Map::Array(data) => Some(data),
+        _ => None,
+    })?;
+    let loads = Loads::map(map.fd().as_fd()).map_err(|source| BpfError::Io { what: "map WORKER_LOAD", source })?;
+    (0..workers).for_each(|worker| loads.set(worker, DRAINING));
+    Ok(loads)
+}
+
+/// Loads `acp_steer`, while the object still has the descriptors of all its maps; loaded, it keeps them itself.
+fn load_steer(ebpf: &mut Ebpf) -> Result<(), BpfError> {
+    let program = steer(ebpf)?;
+    program.load().map_err(|source| BpfError::Program { program: STEER, source })
+}
+
+/// Puts the listeners where `acp_steer` finds them, and attaches it to the group they form.
+fn attach_steer(ebpf: &mut Ebpf, listeners: &[BorrowedFd<'_>]) -> Result<(), BpfError> {
+    let mut workers: ReusePortSockArray<MapData> = take(ebpf, "WORKERS")?;
+    for (worker, listener) in listeners.iter().enumerate() {
+        let stored = workers.set(worker as u32, listener, 0);
+        stored.map_err(|source| BpfError::Map { map: "WORKERS", source })?;
+    }
+    steer(ebpf)?.attach(listeners[0]).map_err(|source| BpfError::Program { program: STEER, source })
+}
+
+const STEER: &str = "acp_steer";
+
+fn steer(ebpf: &mut Ebpf) -> Result<&mut SkReuseport, BpfError> {
+    let program = ebpf.program_mut(STEER).ok_or(BpfError::Missing(STEER))?;
+    program.try_into().map_err(|source| BpfError::Program { program: STEER, source })
+}
+
+fn port(listener: BorrowedFd<'_>) -> Result<u16, BpfError> {
+    let local = socket::local(listener.as_raw_fd());
+    local.map(|local| local.port()).map_err(|source| BpfError::Io { what: "read the listener's address", source })
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError> {
+    let map = ebpf.take_map(name).ok_or(BpfError::Missing(name))?;
+    map.try_into().map_err(|source| BpfError::Map { map: name, source })
+}
+
+fn take_data(ebpf: &mut Ebpf, name: &'static str, data: fn(Map) -> Option<MapData>) -> Result<MapData, BpfError> {
+    ebpf.take_map(name).and_then(data).ok_or(BpfError::Missing(name))
+}
+
+/// The socket storage through another descriptor of the same map.
+fn own_descriptor(states: &MapData) -> Result<SkStorage<MapData, SkState>, BpfError> {
+    let failed = |source| BpfError::Map { map: "SK_STATE", source };
+    let descriptor: OwnedFd = states
+        .fd()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|source| BpfError::Io { what: "duplicate a descriptor", source })?;
+    let data = MapData::from_fd(descriptor).map_err(failed)?;
+    Map::SkStorage(data).try_into().map_err(failed)
+}

@@ -1,0 +1,191 @@
+//! The penalties as user space keeps them: what the kernel refuses by, and what is asked once more at accept.
+//!
+//! The control thread writes, every worker reads. Under tier K0 this is all there is; above it the kernel has refused
+//! nearly everything already, and the gate makes the open second exact: the kernel counts at ESTABLISHED, so
+//! handshakes under way at the same moment can slip past its count, but none slips past this one.
+//!
+//! **Invariant:** without a penalty anywhere, [`Gate::admit`] is one relaxed load and a comparison.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use acp_ebpf::penalty::{self, PENALTIES_MAX};
+use acp_ebpf::{Penalty, SourceKey, Verdict, penalty_decide};
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+
+/// Penalties held at once: a quarter of the kernel map, whose LRU is approximate and must never evict one.
+pub(super) const HELD_MAX: usize = PENALTIES_MAX as usize / 4;
+
+/// What to do with an accepted connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// Serve it.
+    Accept,
+    /// Close it with a reset.
+    Refuse,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// The latest deadline of any penalty, 0 for none.
+    until_ns: AtomicU64,
+    held: ArcSwap<HashMap<SourceKey, Arc<Held>>>,
+    /// Connections refused at accept.
+    pub(super) refused: AtomicU64,
+    /// Connections let through an open second.
+    pub(super) trickled: AtomicU64,
+}
+
+/// One penalty; only the trickle word changes.
+#[derive(Debug)]
+struct Held {
+    since_ns: u64,
+    until_ns: u64,
+    trickle: AtomicU64,
+}
+
+impl Held {
+    fn read(&self) -> Penalty {
+        Penalty { since_ns: self.since_ns, until_ns: self.until_ns, trickle: self.trickle.load(Ordering::Relaxed) }
+    }
+
+    /// Decides on one connection, and spends one of an open second's if that is how it passes.
+    fn decide(&self, now_ns: u64) -> Verdict {
+        loop {
+            let penalty = self.read();
+            let verdict = penalty_decide(&penalty, now_ns);
+            let cycle = penalty::cycle(penalty.since_ns, now_ns);
+            let (Verdict::Trickle, Some(spent)) = (verdict, penalty::spend(penalty.trickle, cycle)) else {
+                return verdict;
+            };
+            let swap = self.trickle.compare_exchange_weak(penalty.trickle, spent, Ordering::Relaxed, Ordering::Relaxed);
+            if swap.is_ok() {
+                return verdict;
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Decides on one accepted connection.
+    pub(super) fn admit(&self, peer: IpAddr, now_ns: u64) -> Admission {
+        if now_ns >= self.until_ns.load(Ordering::Relaxed) {
+            return Admission::Accept;
+        }
+        let held = self.held.load();
+        match held.get(&SourceKey::of_ip(peer)).map_or(Verdict::Pass, |held| held.decide(now_ns)) {
+            Verdict::Pass => Admission::Accept,
+            Verdict::Trickle => {
+                self.trickled.fetch_add(1, Ordering::Relaxed);
+                Admission::Accept
+            }
+            Verdict::Refuse => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Admission::Refuse
+            }
+        }
+    }
+
+    /// Holds `penalty` against `source`, in place of any other; `false` if [`HELD_MAX`] others are in force.
+    pub(super) fn hold(&self, source: SourceKey, penalty: Penalty) -> bool {
+        let mut held = self.in_force(penalty.since_ns);
+        if held.len() >= HELD_MAX && !held.contains_key(&source) {
+            return false;
+        }
+        let Penalty { since_ns, until_ns, trickle } = penalty;
+        held.insert(source, Arc::new(Held { since_ns, until_ns, trickle: AtomicU64::new(trickle) }));
+        self.publish(held);
+        true
+    }
+
+    /// Lets `source` go; whether it was held.
+    pub(super) fn release(&self, source: SourceKey) -> bool {
+        let mut held = HashMap::clone(&self.held.load());
+        let was_held = held.remove(&source).is_some();
+        self.publish(held);
+        was_held
+    }
+
+    /// The penalties in force at `now_ns`.
+    pub(super) fn penalties(&self, now_ns: u64) -> Vec<(IpAddr, Penalty)> {
+        self.in_force(now_ns).iter().map(|(source, held)| (source.ip(), held.read())).collect()
+    }
+
+    fn in_force(&self, now_ns: u64) -> HashMap<SourceKey, Arc<Held>> {
+        let held = self.held.load();
+        held.iter().filter(|(_, held)| now_ns < held.until_ns).map(|(k, v)| (*k, Arc::clone(v))).collect()
+    }
+
+    fn publish(&self, held: HashMap<SourceKey, Arc<Held>>) {
+        let until_ns = held.values().map(|held| held.until_ns).max().unwrap_or(0);
+        self.held.store(Arc::new(held));
+        self.until_ns.store(until_ns, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use acp_ebpf::penalty::TRICKLE_MAX;
+
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("a test address")
+    }
+
+    fn key(text: &str) -> SourceKey {
+        SourceKey::of_ip(ip(text))
+    }
+
+    #[test]
+    fn refuses_the_penalised_source_alone_and_only_until_its_deadline() {
+        let gate = Gate::default();
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 5 * S)));
+        assert_eq!(gate.admit(ip("192.0.2.1"), S), Admission::Refuse);
+        assert_eq!(gate.admit(ip("::ffff:192.0.2.1"), S), Admission::Refuse);
+        assert_eq!(gate.admit(ip("192.0.2.2"), S), Admission::Accept);
+        assert_eq!(gate.admit(ip("192.0.2.1"), 5 * S), Admission::Accept);
+        assert_eq!(gate.refused.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn an_open_second_is_exact_across_threads() {
+        let gate = Gate::default();
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S)));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).map(|_| gate.admit(ip("192.0.2.1"), 9 * S)).count());
+            }
+        });
+        assert_eq!(gate.trickled.load(Ordering::Relaxed), u64::from(TRICKLE_MAX));
+        assert_eq!(gate.refused.load(Ordering::Relaxed), 400 - u64::from(TRICKLE_MAX));
+    }
+
+    #[test]
+    fn releasing_restores_the_quick_path() {
+        let gate = Gate::default();
+        assert!(gate.hold(key("2001:db8::1"), Penalty::new(0, 60 * S)));
+        assert_eq!(gate.admit(ip("2001:db8::2"), S), Admission::Refuse, "the same /64");
+        assert!(gate.release(key("2001:db8::3")));
+        assert!(!gate.release(key("2001:db8::3")));
+        assert_eq!(gate.admit(ip("2001:db8::2"), S), Admission::Accept);
+        assert_eq!(gate.until_ns.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_full_gate_holds_no_more_until_one_has_ended() {
+        let gate = Gate::default();
+        let source = |i: usize| SourceKey::of_ip(IpAddr::from((i as u32).to_be_bytes()));
+        let held = (0..HELD_MAX).map(|i| (source(i), Arc::new(Held { since_ns: 0, until_ns: S, trickle: 0.into() })));
+        gate.publish(held.collect());
+        assert!(!gate.hold(source(HELD_MAX), Penalty::new(0, 5 * S)));
+        assert!(gate.hold(source(0), Penalty::new(0, 5 * S)), "renewing takes no new place");
+        assert!(gate.hold(source(HELD_MAX), Penalty::new(S, 5 * S)), "the others have ended");
+        assert_eq!(gate.penalties(S).len(), 2);
+    }
+}

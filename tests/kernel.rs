@@ -1,0 +1,494 @@
+//! The kernel plane, live: real sockets on loopback, on every tier the host allows.
+//!
+//! Each behaviour is one function that runs on K0 (no BPF), K1 (`acp_steer`) and K2 (`acp_ledger` too) alike. Where BPF
+//! cannot be used the upper tiers are skipped with a line that says so, or fail if `ACP_REQUIRE_BPF=1`.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use acp::clock::mono_ns;
+use acp::config::resolved::{KernelConfig, KernelMode};
+use acp::ids::TenantId;
+use acp::kernel::{
+    Admission, ConnClosed, KernelError, KernelPlane, Penalty, Reached, TenantSlot, Tier, WorkerPlane, drop_privileges,
+    enter_cgroup, ledger, open, socket,
+};
+use socket2::{Domain, Socket, Type};
+
+const S: u64 = 1_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(10);
+const OFFENDER: &str = "127.0.0.2";
+const BYSTANDER: &str = "127.0.0.3";
+
+/// A gateway reduced to its kernel plane: listeners, workers' halves, control's half.
+struct World {
+    tier: Tier,
+    plane: Box<dyn KernelPlane>,
+    workers: Vec<WorkerPlane>,
+    listeners: Vec<TcpListener>,
+}
+
+/// One connection, both ends.
+struct Connection {
+    client: TcpStream,
+    server: TcpStream,
+    worker: usize,
+}
+
+fn config(mode: KernelMode) -> KernelConfig {
+    let penalty = Duration::from_secs(5);
+    KernelConfig { mode, sources: Vec::new(), loopback: true, ignored_429_max: 10, penalty, cgroup: None }
+}
+
+/// Listeners of one group; the port is the system's choice.
+fn listeners(address: &str, count: usize) -> Vec<TcpListener> {
+    let mut address = SocketAddr::new(address.parse().expect("a test address"), 0);
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.set_reuse_port(true).expect("SO_REUSEPORT");
+        socket.set_nonblocking(true).expect("non-blocking");
+        socket.bind(&address.into()).expect("a free port");
+        socket.listen(128).expect("listen");
+        address = socket.local_addr().ok().and_then(|local| local.as_socket()).expect("an address");
+        listeners.push(socket.into());
+    }
+    listeners
+}
+
+impl World {
+    /// Opens the tier, or says what kept it from that.
+    fn open(tier: Tier, address: &str, workers: usize) -> Result<Self, Reached> {
+        let config = config(if tier == Tier::K0 { KernelMode::Off } else { KernelMode::Auto });
+        let node = if tier == Tier::K2 { enter_cgroup(&config) } else { None };
+        let listeners = listeners(address, workers);
+        let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
+        let (plane, reached) = open(&config, node, &fds).expect("nothing is required");
+        if reached.tier != tier {
+            return Err(reached);
+        }
+        let workers = (0..workers).map(|i| plane.worker(i as u32).expect("a worker's half")).collect();
+        Ok(Self { tier, plane, workers, listeners })
+    }
+
+    fn connect(&self, source: &str) -> io::Result<TcpStream> {
+        let server = self.listeners[0].local_addr()?;
+        let source = SocketAddr::new(source.parse().expect("a test address"), 0);
+        let to = if source.is_ipv4() { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.port()) } else { server };
+        let socket = Socket::new(Domain::for_address(source), Type::STREAM, None)?;
+        socket.bind(&source.into())?;
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        Ok(socket.into())
+    }
+
+    /// Connects from `source` and accepts it; `None` if it was refused, by kernel or worker.
+    fn attempt(&mut self, source: &str) -> Option<Connection> {
+        let mut client = match self.connect(source) {
+            Ok(client) => client,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                assert_ne!(self.tier, Tier::K0, "only a program refuses before accept");
+                return None;
+            }
+            Err(error) => panic!("connect from {source}: {error}"),
+        };
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let (worker, server, peer) = self.accept();
+        match self.workers[worker].admit(server.as_raw_fd(), peer, mono_ns()) {
+            Admission::Accept => Some(Connection { client, server, worker }),
+            Admission::Refuse => {
+                socket::reset_on_close(server.as_raw_fd()).expect("a socket");
+                drop(server);
+                let error = client.read(&mut [0]).expect_err("a reset, not an end of stream");
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+                None
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(&mut self, source: &str, served: bool) {
+        let tier = self.tier;
+        assert_eq!(self.attempt(source).is_some(), served, "{source} at {tier}");
+    }
+
+    fn accept(&self) -> (usize, TcpStream, SocketAddr) {
+        wait_for(|| {
+            self.listeners.iter().enumerate().find_map(|(worker, listener)| {
+                let (server, peer) = listener.accept().ok()?;
+                server.set_nonblocking(false).expect("blocking");
+                Some((worker, server, peer))
+            })
+        })
+    }
+
+    fn penalise(&mut self, source: &str, since_ns: u64, until_ns: u64) {
+        let source: IpAddr = source.parse().expect("a test address");
+        self.plane.penalise(source, Penalty::new(since_ns, until_ns)).expect("a penalty");
+    }
+
+    fn bind(&mut self, connection: &Connection, tenant: &str) -> TenantSlot {
+        let tenant = TenantId { issuer: "test".into(), tenant: tenant.into() };
+        let worker = &mut self.workers[connection.worker];
+        let slot = worker.slot(&tenant);
+        worker.bind(connection.server.as_raw_fd(), slot, mono_ns()).expect("bound");
+        assert_eq!(self.plane.tenants().tenant(slot), Some(tenant));
+        slot
+    }
+
+    /// Closes the server's end and waits for the connection's record. `eof` = the client's end of stream was read.
+    fn close(&mut self, connection: Connection, eof: bool) -> ConnClosed {
+        let fd = connection.server.as_raw_fd();
+        let cookie = socket::cookie(fd).expect("a socket");
+        let own = self.workers[connection.worker].closed(fd, eof, mono_ns());
+        assert_eq!(own.is_none(), self.tier == Tier::K2, "who keeps the ledger");
+        let Connection { client, server, .. } = connection;
+        drop(server);
+        drop(client);
+        let record = own.unwrap_or_else(|| self.kernel_record(cookie));
+        assert_eq!(record.cookie, cookie);
+        record
+    }
+
+    fn kernel_record(&mut self, cookie: u64) -> ConnClosed {
+        wait_for(|| {
+            let mut found = None;
+            self.plane.drain(&mut |record| found = found.or(Some(*record).filter(|record| record.cookie == cookie)));
+            found
+        })
+    }
+}
+
+/// What `poll` finds, asked again until it finds it.
+#[track_caller]
+fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = poll() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Entering and leaving a cgroup node moves the whole process: one world at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn on_tiers(tiers: &[Tier], address: &str, workers: usize, test: fn(&mut World)) {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for &tier in tiers {
+        match World::open(tier, address, workers) {
+            Ok(mut world) => test(&mut world),
+            Err(reached) => skip(tier, &reached),
+        }
+    }
+}
+
+fn on_every_tier(test: fn(&mut World)) {
+    on_tiers(&[Tier::K0, Tier::K1, Tier::K2], "127.0.0.1", 2, test);
+}
+
+/// Fails under `ACP_REQUIRE_BPF=1`, else says what is not being tested, past the harness' capture.
+fn skip(tier: Tier, reached: &Reached) {
+    let why = reached.why.join("; ");
+    assert!(std::env::var_os("ACP_REQUIRE_BPF").is_none_or(|value| value != "1"), "{tier} is required: {why}");
+    let _ = writeln!(io::stderr(), "SKIPPED: nothing is tested at {tier}; the host reaches {}: {why}", reached.tier);
+}
+
+#[test]
+fn refuses_a_penalised_source_and_nobody_else() {
+    on_every_tier(|world| {
+        world.check(OFFENDER, true);
+        let now = mono_ns();
+        world.penalise(OFFENDER, now, now + 60 * S);
+        for _ in 0..10 {
+            world.check(OFFENDER, false);
+            world.check(BYSTANDER, true);
+        }
+        let stats = world.plane.stats();
+        let (kernel, user) = if world.tier == Tier::K0 { (0, 10) } else { (10, 0) };
+        assert_eq!((stats.refused, stats.reset), (kernel, user));
+        let [(source, penalty)] = world.plane.penalties(now)[..] else { panic!("one penalty") };
+        assert_eq!((source.to_string().as_str(), penalty.until_ns), (OFFENDER, now + 60 * S));
+    });
+}
+
+#[test]
+fn the_kernel_refuses_before_accept() {
+    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 1, |world| {
+        let now = mono_ns();
+        world.penalise(OFFENDER, now, now + 60 * S);
+        let error = world.connect(OFFENDER).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(world.listeners[0].accept().is_err(), "nothing to accept");
+    });
+}
+
+#[test]
+fn a_penalty_ends_by_itself() {
+    on_every_tier(|world| {
+        let now = mono_ns();
+        world.penalise(OFFENDER, now, now + S / 2);
+        world.check(OFFENDER, false);
+        wait_for(|| world.attempt(OFFENDER));
+        assert!(mono_ns() >= now + S / 2);
+    });
+}
+
+#[test]
+fn a_pardon_works_at_once() {
+    on_every_tier(|world| {
+        let (now, source) = (mono_ns(), OFFENDER.parse().expect("a test address"));
+        world.penalise(OFFENDER, now, now + 60 * S);
+        world.check(OFFENDER, false);
+        assert!(world.plane.pardon(source).expect("pardoned"));
+        assert!(!world.plane.pardon(source).expect("nothing left"));
+        world.check(OFFENDER, true);
+    });
+}
+
+#[test]
+fn an_open_second_lets_through_eight_and_no_more() {
+    on_every_tier(|world| {
+        // A little over nine seconds into a cycle of ten: open for nearly one more.
+        let since = mono_ns() - 9 * S - S / 50;
+        world.penalise(OFFENDER, since, since + 60 * S);
+        let served = (0..30).filter(|_| world.attempt(OFFENDER).is_some()).count();
+        assert!(mono_ns() < since + 10 * S, "too slow a machine to say anything about one second");
+        assert_eq!(served, 8, "at {}", world.tier);
+        assert_eq!(world.plane.stats().trickled, 8);
+        if world.tier == Tier::K2 {
+            assert_eq!(world.plane.stats().refused, 22, "the kernel counted too, and closed the gate");
+        }
+    });
+}
+
+/// Sends both ways until both have everything.
+fn exchange(connection: &mut Connection, up: usize, down: usize) {
+    let Connection { client, server, .. } = connection;
+    let mut buffer = vec![0; up.max(down)];
+    client.write_all(&vec![b'u'; up]).expect("sent");
+    server.read_exact(&mut buffer[..up]).expect("received");
+    server.write_all(&vec![b'd'; down]).expect("sent");
+    client.read_exact(&mut buffer[..down]).expect("received");
+}
+
+fn read_to_end(stream: &mut TcpStream) {
+    assert_eq!(stream.read(&mut [0]).expect("an end of stream"), 0);
+}
+
+fn all_acknowledged(server: &TcpStream) {
+    wait_for(|| {
+        let mut unacked: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int.
+        let rc = unsafe { libc::ioctl(server.as_raw_fd(), libc::TIOCOUTQ, &raw mut unacked) };
+        (rc == 0 && unacked == 0).then_some(())
+    });
+}
+
+/// How a connection ends; returns whether the server read the client's end of stream.
+type Ending = fn(&mut Connection) -> bool;
+
+#[test]
+fn the_ledger_counts_the_bytes_that_were_sent_however_the_connection_ends() {
+    const ENDINGS: [(&str, Ending); 5] = [
+        ("the client closes first", |c| {
+            c.client.shutdown(Shutdown::Write).expect("FIN");
+            read_to_end(&mut c.server);
+            true
+        }),
+        ("the server closes first", |c| {
+            all_acknowledged(&c.server);
+            false
+        }),
+        ("the server shuts down, then reads the client's end", |c| {
+            c.server.shutdown(Shutdown::Write).expect("FIN");
+            read_to_end(&mut c.client);
+            c.client.shutdown(Shutdown::Write).expect("FIN");
+            read_to_end(&mut c.server);
+            true
+        }),
+        ("the client resets", |c| {
+            all_acknowledged(&c.server);
+            socket::reset_on_close(c.client.as_raw_fd()).expect("a socket");
+            let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket").into();
+            drop(std::mem::replace(&mut c.client, unconnected));
+            c.server.read(&mut [0]).expect_err("a reset");
+            false
+        }),
+        ("the server resets", |c| {
+            all_acknowledged(&c.server);
+            socket::reset_on_close(c.server.as_raw_fd()).expect("a socket");
+            false
+        }),
+    ];
+    on_every_tier(|world| {
+        for (name, end) in ENDINGS {
+            for (up, down) in [(1, 1), (0, 0), (10_000, 70_000)] {
+                let mut connection = world.attempt(BYSTANDER).expect("served");
+                let client = connection.client.local_addr().expect("an address");
+                exchange(&mut connection, up, down);
+                let eof = end(&mut connection);
+                let record = world.close(connection, eof);
+                let bytes = (record.bytes_in as usize, record.bytes_acked as usize);
+                assert_eq!(bytes, (up, down), "{name}, at {}: {record:?}", world.tier);
+                assert_eq!(record.remote(), client);
+                assert_eq!(record.local(), world.listeners[0].local_addr().expect("an address"));
+                assert!(record.opened_ns + record.duration_ns <= mono_ns());
+                assert_eq!(record.tenant, TenantSlot::UNATTRIBUTED);
+            }
+        }
+        let stats = world.plane.stats();
+        assert_eq!((stats.opened, stats.closed, stats.lost), (15, 15, 0));
+    });
+}
+
+#[test]
+fn a_record_names_the_tenant_that_was_verified_and_says_if_there_were_two() {
+    on_every_tier(|world| {
+        let connection = world.attempt(BYSTANDER).expect("served");
+        let acme = world.bind(&connection, "acme");
+        assert_eq!(world.bind(&connection, "acme"), acme);
+        let record = world.close(connection, false);
+        assert_eq!((record.tenant, record.flags & ledger::BOUND), (acme, ledger::BOUND));
+        assert_eq!(record.flags & ledger::MULTI, 0);
+        assert_eq!(record.flags & ledger::USER != 0, world.tier != Tier::K2);
+
+        let connection = world.attempt(BYSTANDER).expect("served");
+        let rival = world.bind(&connection, "rival");
+        assert_ne!(world.bind(&connection, "acme"), rival);
+        let record = world.close(connection, false);
+        assert_eq!((record.tenant, record.flags & ledger::MULTI), (rival, ledger::MULTI));
+    });
+}
+
+#[test]
+fn ipv6_sources_are_refused_by_their_64_bits_and_ipv4_ones_on_a_dual_stack_listener() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        let _ = writeln!(io::stderr(), "SKIPPED: this host has no IPv6 loopback");
+        return;
+    }
+    let tiers = [Tier::K0, Tier::K1, Tier::K2];
+    on_tiers(&tiers, "::1", 2, |world| {
+        let now = mono_ns();
+        world.penalise("::2", now, now + 60 * S);
+        world.check("::1", false);
+        world.plane.pardon("::3".parse().expect("an address")).expect("pardoned");
+        let connection = world.attempt("::1").expect("served");
+        let client = connection.client.local_addr().expect("an address");
+        assert_eq!(world.close(connection, false).remote(), client);
+    });
+    on_tiers(&tiers, "::", 2, |world| {
+        let now = mono_ns();
+        world.penalise(OFFENDER, now, now + 60 * S);
+        world.check(OFFENDER, false);
+        let connection = world.attempt(BYSTANDER).expect("served");
+        let client = connection.client.local_addr().expect("an address");
+        assert_eq!(world.close(connection, false).remote(), client);
+    });
+}
+
+#[test]
+fn connections_go_to_the_less_loaded_worker_and_never_to_a_draining_one() {
+    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 2, |world| {
+        let goes_to = |world: &mut World, worker: usize| {
+            for _ in 0..10 {
+                assert_eq!(world.attempt(BYSTANDER).expect("served").worker, worker);
+            }
+        };
+        world.workers[0].load(7);
+        goes_to(world, 1);
+        world.workers[1].load(8);
+        goes_to(world, 0);
+        world.workers[0].drain();
+        world.workers[0].load(0);
+        goes_to(world, 1);
+        world.plane.worker_down(1);
+        world.workers[0] = world.plane.worker(0).expect("restarted");
+        goes_to(world, 0);
+        assert_eq!((world.plane.stats().steered, world.plane.stats().unsteered), (40, 0));
+    });
+}
+
+#[test]
+fn two_idle_workers_share_the_connections() {
+    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 2, |world| {
+        let mut open = [0_u32; 2];
+        let connections: Vec<_> = (0..100)
+            .map(|_| {
+                let connection = world.attempt(BYSTANDER).expect("served");
+                open[connection.worker] += 1;
+                world.workers[connection.worker].load(open[connection.worker]);
+                connection
+            })
+            .collect();
+        assert_eq!(connections.len(), 100);
+        assert!(open[0].abs_diff(open[1]) <= 1, "{open:?}");
+    });
+}
+
+#[test]
+fn everything_works_on_after_privileges_are_dropped() {
+    on_every_tier(|world| {
+        // SAFETY: the child runs on this thread's copy alone, and leaves by _exit.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unprivileged(world))).is_ok();
+            // SAFETY: ends the child without running the parent's clean-up.
+            unsafe { libc::_exit(i32::from(!ok)) };
+        }
+        let mut status = -1;
+        // SAFETY: waits for the child made above.
+        unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!(status, 0, "the child failed at {}", world.tier);
+    });
+}
+
+/// The life of a penalty and of a record, without a capability and as nobody.
+fn unprivileged(world: &mut World) {
+    // SAFETY: reads the process' own user id.
+    let root = unsafe { libc::geteuid() } == 0;
+    drop_privileges(root.then_some((65_534, 65_534))).expect("dropped");
+    for task in std::fs::read_dir("/proc/self/task").expect("proc is mounted").flatten() {
+        let status = std::fs::read_to_string(task.path().join("status")).expect("a task's status");
+        for line in ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
+            assert!(status.contains(line), "{status}");
+        }
+    }
+    let now = mono_ns();
+    world.penalise(OFFENDER, now, now + 60 * S);
+    world.check(OFFENDER, false);
+    world.plane.pardon(OFFENDER.parse().expect("an address")).expect("pardoned");
+    world.workers[0] = world.plane.worker(0).expect("restarted");
+    let mut connection = world.attempt(OFFENDER).expect("served");
+    let slot = world.bind(&connection, "acme");
+    exchange(&mut connection, 5, 7);
+    all_acknowledged(&connection.server);
+    let record = world.close(connection, false);
+    assert_eq!((record.tenant, record.bytes_in, record.bytes_acked), (slot, 5, 7));
+}
+
+#[test]
+fn a_required_kernel_plane_that_is_out_of_reach_is_an_error_that_names_the_way_out() {
+    let listeners = listeners("127.0.0.1", 1);
+    // Capabilities are the thread's: this one gives up its own.
+    let result = std::thread::spawn(move || {
+        caps::clear(None, caps::CapSet::Effective).expect("giving up needs no privilege");
+        open(&config(KernelMode::Required), None, &[listeners[0].as_fd()]).map(|(_, reached)| reached)
+    });
+    let error = result.join().expect("the thread ends well").expect_err("out of reach");
+    let KernelError::Required(reached) = &error else { panic!("{error}") };
+    assert_eq!(reached.tier, Tier::K0);
+    let text = error.to_string();
+    assert!(text.contains("CAP_BPF") && text.contains("kernel.mode = \"auto\""), "{text}");
+}
+
+#[test]
+fn the_cgroup_node_is_gone_when_the_plane_is() {
+    on_tiers(&[Tier::K2], "127.0.0.1", 1, |_| {});
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("proc is mounted");
+    assert!(!own.contains("acp-"), "{own}");
+}
