@@ -11,5 +11,8 @@
 //! **Invariant:** what is in a ring survives `kill -9` of the process; start-up drains it into the log.
 //! **Invariant:** no caller's string enters a record except through [`crate::text::CallerText`] (THREATS A16).
 
+pub mod chain;
+pub mod json;
 pub mod record;
 pub mod ring;
+pub mod seal;
