@@ -14,24 +14,28 @@ mod trail;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::audit::record::Layer;
+use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
-use crate::clock::{Now, mono_ns};
+use crate::clock::Now;
+use crate::config::resolved::{Durability, Protocol, Route, Tool};
 use crate::http::head::RequestHead;
 use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityError, TokenCache, Trust};
 use crate::ids::{Key128, RequestId, RequestIds};
-use crate::policy::{self, DecisionCache, Permitted};
+use crate::policy::{self, Ask, DecisionCache, Permitted};
 use crate::protocol::json::Walker;
+use crate::protocol::mcp::Revision;
 use crate::reason::Reason;
-use crate::routing::{self, NormalPath};
-use crate::safety::{self, Scan};
-use crate::usage::{self, Admitted, AdmitError, Usage};
+use crate::routing::{self, NormalPath, Target};
+use crate::safety::{self, Scan, Screened};
+use crate::usage::{self, AdmitError, Admitted, Usage};
 
 pub use answer::{Governed, Handling, Screening, finish, screen_answer};
 pub use call::ArgumentKey;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
 
+use answer::Sending;
 use call::Call;
 use trail::{Stop, Trail};
 
@@ -49,7 +53,7 @@ pub struct Core {
     /// Policy decisions.
     pub decisions: DecisionCache,
     /// The limiter's and the budgets' tables, shared by all workers.
-    pub usage: std::sync::Arc<Usage>,
+    pub usage: Arc<Usage>,
     /// The worker's audit ring.
     pub ring: RingWriter,
     /// Keys the digests of arguments.
@@ -91,10 +95,8 @@ pub trait Carrier {
     /// # Errors
     /// Why it cannot be had.
     async fn body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason>;
-    /// The body, once read.
-    fn bytes(&self) -> &[u8];
-    /// Where the upstream's request is written.
-    fn out(&mut self) -> &mut Vec<u8>;
+    /// The body, once read, and where the upstream's request is written.
+    fn parts(&mut self) -> (&[u8], &mut Vec<u8>);
 }
 
 /// A refused request: what its client is told. The record is in the log already.
@@ -128,7 +130,7 @@ pub async fn govern<C: Carrier>(
     let snapshot = carrier.snapshot();
     let mut trail = Trail::new(core.borrow_mut().ids.next_id(), inbound, snapshot);
     match decide(core, inbound, carrier, &mut trail).await {
-        Ok(governed) => Ok(governed),
+        Ok(ready) => seal(ready, trail, carrier).await.map_err(|(trail, stop)| trail.refuse(core, stop)),
         Err(stop) => Err(trail.refuse(core, stop)),
     }
 }
@@ -167,12 +169,12 @@ async fn decide<C: Carrier>(
     let tool = find_tool(trail, &route, head.method, &path)?;
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
-    trail.bytes_in = carrier.bytes().len() as u64;
+    trail.bytes_in = carrier.parts().0.len() as u64;
     trail.latency.body = trail.lap();
 
     let (permitted, tool_list) = {
         let core = &mut *core.borrow_mut();
-        let body = carrier.bytes();
+        let (body, _) = carrier.parts();
         let call = Call::read(&mut core.walker, head, &route, tool, body, trail)?;
         let screened = screen(caller, &call, head.query, &path, &settings, &mut core.scan, trail)?;
         let permitted = permit(screened, &call, &route, inbound, &settings, &mut core.decisions, trail)?;
@@ -182,7 +184,7 @@ async fn decide<C: Carrier>(
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
     let admitted = admit(core, permitted, &settings, &route, inbound, carrier, trail).await?;
-    send(core, reservation, admitted, tool_list, &path, inbound, carrier, trail).await
+    send(reservation, admitted, tool_list, &path, inbound, carrier, trail).await
 }
 
 fn find_route(trail: &mut Trail, path: &NormalPath) -> Result<Arc<Route>, Stop> {
@@ -349,16 +351,42 @@ async fn admit<C: Carrier>(
 }
 
 /// Writes the upstream's request and logs the intent: the last step before bytes may leave.
-#[expect(clippy::too_many_arguments, reason = "the end of the line, where everything comes together")]
 async fn send<C: Carrier>(
-    core: &RefCell<Core>,
     reservation: Reservation,
     admitted: Admitted,
     tool_list: Option<Revision>,
-    path: &NormalPath,
+    path: &NormalPath<'_>,
     inbound: &Inbound<'_>,
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Governed, Stop> {
-    todo!()
+    let settings = Arc::clone(trail.settings());
+    let route = trail.route().ok_or_else(|| Stop::new(Layer::Routing, Reason::Internal))?;
+    let target = Target { route, upstream: &settings.config.upstreams[route.upstream], path, settings: &settings.routes };
+    let (route, upstream) = (route.index, route.upstream);
+    let (body, out) = carrier.parts();
+    let routed = routing::route(admitted, &target, inbound.head, trail.id, body.len(), out)
+        .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
+    let admitted = routed.into_admitted();
+    let edits = admitted.permitted().screened().edits();
+    let head_len = out.len();
+    if edits.is_empty() {
+        out.extend_from_slice(body);
+    } else {
+        safety::splice(body, edits, out);
+    }
+    let bytes = Bytes { request_in: body.len() as u64, request_out: (out.len() - head_len) as u64, ..Bytes::default() };
+    let edits = edits.len() as u32;
+    trail.latency.routing = trail.lap();
+
+    let limit = admitted.limit().cloned();
+    let hold = admitted.into_hold();
+    let record = reservation.intent(&trail.intent(&hold)?);
+    let position = record.position();
+    let governed = trail.governed(hold, record, limit, Sending { route, upstream, bytes, edits, tool_list })?;
+    if settings.config.audit.durability == Durability::Fsync && !carrier.await_durable(position).await {
+        finish(governed, Reason::AuditUnavailable, Now::read());
+        return Err(Stop::new(Layer::Audit, Reason::AuditUnavailable).recorded());
+    }
+    Ok(governed)
 }

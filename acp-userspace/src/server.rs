@@ -19,5 +19,5 @@ mod sweep;
 mod upstream;
 mod worker;
 
-pub use shared::{Shared, TENANT_SLOTS_MAX, TenantSlots};
+pub use shared::Shared;
 pub use worker::{KeyWanted, Signal};

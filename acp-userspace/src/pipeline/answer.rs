@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::trail::{RpcReply, Trail};
+use super::trail::Trail;
 use super::{Core, Current, Refused};
 use crate::audit::record::{Bytes, Decision, Outcome};
 use crate::audit::ring::OpenRecord;
 use crate::clock::Now;
-use crate::config::resolved::Tool;
 use crate::http::head::{Framing, ResponseHead};
 use crate::http::write;
 use crate::identity::Identity;
-use crate::ids::{Key128, RequestId};
+use crate::ids::Key128;
 use crate::protocol::json;
 use crate::protocol::mcp::{self, Revision};
 use crate::policy;
@@ -23,7 +22,6 @@ use crate::safety::{self, Body, Content, Finding};
 use crate::usage::{self, Hold, LimitState, Settle};
 
 /// A request that all layers let pass: its intent is in the log, its cost is held, its bytes are ready.
-#[derive(Debug)]
 pub struct Governed {
     /// Index of its route.
     pub route: usize,
@@ -31,22 +29,33 @@ pub struct Governed {
     pub upstream: usize,
     /// Whether a byte of it may have reached the upstream: from then on it costs.
     pub sent: bool,
-    pub(super) id: RequestId,
-    pub(super) snapshot: Current,
-    pub(super) identity: Arc<Identity>,
-    pub(super) tool: Option<Arc<Tool>>,
-    pub(super) hold: Hold,
-    pub(super) record: OpenRecord,
-    pub(super) limit: Option<LimitState>,
-    pub(super) now: Now,
-    pub(super) bytes: Bytes,
-    pub(super) status: Option<u16>,
-    pub(super) first_ns: u64,
-    pub(super) edits: u32,
-    pub(super) findings: Vec<Finding>,
+    trail: Trail,
+    identity: Arc<Identity>,
+    hold: Hold,
+    record: OpenRecord,
+    limit: Option<LimitState>,
+    bytes: Bytes,
+    status: Option<u16>,
+    first_ns: u64,
+    edits: u32,
+    findings: Vec<Finding>,
     /// A `tools/list` whose answer shows only what the caller may call.
+    tool_list: Option<Revision>,
+}
+
+impl std::fmt::Debug for Governed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Governed").field("id", &self.trail.id).field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+/// What is known of a request when it is ready to be sent.
+pub(super) struct Sending {
+    pub(super) upstream: usize,
+    pub(super) bytes: Bytes,
+    pub(super) edits: u32,
+    pub(super) limit: Option<LimitState>,
     pub(super) tool_list: Option<Revision>,
-    pub(super) rpc: Option<RpcReply>,
 }
 
 /// How an answer is passed on.
@@ -68,16 +77,49 @@ pub enum Screening {
 }
 
 impl Governed {
+    pub(super) fn new(
+        trail: Trail,
+        route: usize,
+        identity: Arc<Identity>,
+        hold: Hold,
+        record: OpenRecord,
+        sending: Sending,
+    ) -> Self {
+        let Sending { upstream, bytes, edits, limit, tool_list } = sending;
+        Self {
+            route,
+            upstream,
+            sent: false,
+            trail,
+            identity,
+            hold,
+            record,
+            limit,
+            bytes,
+            status: None,
+            first_ns: 0,
+            edits,
+            findings: Vec::new(),
+            tool_list,
+        }
+    }
+
     /// Whose account buffers are held on.
     #[must_use]
     pub fn tenant_key(&self) -> Key128 {
         self.identity.tenant_key
     }
 
+    /// The snapshot it was decided by.
+    #[must_use]
+    pub fn snapshot(&self) -> &Current {
+        &self.trail.snapshot
+    }
+
     /// Nanoseconds since the request's head was complete.
     #[must_use]
     pub fn elapsed_ns(&self, now: Now) -> u64 {
-        now.mono_ns.saturating_sub(self.now.mono_ns)
+        now.mono_ns.saturating_sub(self.trail.now.mono_ns)
     }
 
     /// The upstream's head is there.
@@ -97,7 +139,7 @@ impl Governed {
     /// # Errors
     /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
     pub fn handling(&self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
-        let ruled = self.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty());
+        let ruled = self.trail.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty());
         if !ruled && self.tool_list.is_none() {
             return Ok(Handling::Pass);
         }
@@ -124,11 +166,11 @@ impl Governed {
     /// # Errors
     /// `UpstreamAuth` when the upstream refused the gateway's own credentials.
     pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
-        let config = &self.snapshot.settings.config;
+        let config = &self.trail.snapshot.settings.config;
         routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.upstream], out)?;
-        write::header(out, "x-request-id", &self.id.text());
+        write::header(out, "x-request-id", &self.trail.id.text());
         if let Some(limit) = &self.limit {
-            limit.write_fields(out);
+            usage::write_limit_fields(out, limit);
         }
         Ok(())
     }
@@ -174,7 +216,7 @@ pub fn screen_answer(
     if let Some(revision) = governed.tool_list {
         return filter_tools(core, governed, content, revision, out);
     }
-    let snapshot = governed.snapshot.clone();
+    let snapshot = governed.trail.snapshot.clone();
     let Some(rules) = snapshot.settings.rules.response(governed.route) else { return Ok(Screening::AsIs) };
     let body = match core.walker.walk(content, &json::Limits::default()) {
         Ok(document) => Body::Json(document),
@@ -202,7 +244,7 @@ fn filter_tools(
     revision: Revision,
     out: &mut Vec<u8>,
 ) -> Result<Screening, Reason> {
-    let settings = &governed.snapshot.settings;
+    let settings = &governed.trail.snapshot.settings;
     let route = &settings.config.routes[governed.route];
     let decisions = &mut core.decisions;
     let mut visible = |name: &str| {
@@ -218,32 +260,25 @@ fn filter_tools(
 
 /// Ends a governed request: settles its hold and logs its outcome. What it returns is for a client that got no byte of
 /// an answer yet.
-pub fn finish(core: &RefCell<Core>, governed: Governed, reason: Reason, now: Now) -> Refused {
-    let held: u64 = governed.hold.parts.iter().map(|part| part.held_microusd).max().unwrap_or(0);
-    let price = governed.tool.as_ref().map_or(0, |tool| tool.price_microusd());
-    let settled = if governed.sent { price } else { 0 };
-    debug_assert!(settled <= held || governed.hold.parts.is_empty(), "a call never costs more than was held for it");
+pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
     let total_ns = governed.elapsed_ns(now);
-    let snapshot = governed.snapshot.clone();
-    let upstream = &snapshot.settings.config.upstreams[governed.upstream];
-    usage::settle(
-        &core.borrow().usage,
-        governed.hold,
-        if governed.sent { Settle::Charge(price) } else { Settle::Release },
-    );
-    governed.record.outcome(&Outcome {
-        request_id: governed.id,
+    let Governed { trail, hold, record, sent, .. } = governed;
+    let price = trail.tool.as_ref().map_or(0, |tool| tool.price_microusd());
+    let settled = if sent { price } else { 0 };
+    usage::settle(hold, if sent { Settle::Charge(price) } else { Settle::Release });
+    record.outcome(&Outcome {
+        request_id: trail.id,
         now,
         reason,
         decision: Decision::of(reason),
         upstream_status: governed.status,
-        upstream: &upstream.name,
+        upstream: &trail.settings().config.upstreams[governed.upstream].name,
         settled_microusd: settled,
         bytes: governed.bytes,
         findings: &governed.findings,
-        upstream_ns: governed.first_ns.saturating_sub(governed.now.mono_ns),
+        upstream_ns: governed.first_ns.saturating_sub(trail.now.mono_ns),
         total_ns,
         edits: governed.edits,
     });
-    Trail::ended(governed.id, reason, governed.rpc, governed.now)
+    trail.ended(reason)
 }

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{Core, Current, Inbound, Refused, Settings};
-use crate::audit::record::{Call, KeyedDigest, Latency, Layer, Peer, Refusal, Versions, Who, WouldBe};
+use crate::audit::record::{Call, Intent, KeyedDigest, Latency, Layer, Peer, Refusal, Versions, Who, WouldBe};
+use crate::audit::ring::RingFull;
 use crate::clock::{Now, mono_ns};
 use crate::config::resolved::{Protocol, Route, Tool};
 use crate::http::write;
-use crate::identity::{Challenge, Identity};
+use crate::identity::{Challenge, Identity, IdentityError};
 use crate::ids::RequestId;
 use crate::policy::PolicyIds;
 use crate::protocol::mcp::{self, Revision};
 use crate::reason::Reason;
 use crate::safety::Finding;
-use crate::usage::{self, LimitState};
+use crate::usage::{self, Hold, LimitState};
 
 /// The facts of one request, gathered in the order the layers establish them.
 pub(super) struct Trail {
@@ -68,6 +69,8 @@ struct Facts {
     rpc_code: Option<i32>,
     allow: Option<&'static str>,
     closes: bool,
+    /// Its record is complete already.
+    recorded: bool,
 }
 
 impl Stop {
@@ -85,6 +88,7 @@ impl Stop {
             rpc_code: None,
             allow: None,
             closes: false,
+            recorded: false,
         }))
     }
 
@@ -123,6 +127,32 @@ impl Stop {
     pub(super) fn allow(mut self, methods: &'static str) -> Self {
         self.0.allow = Some(methods);
         self
+    }
+
+    /// An intent and an outcome say it all; no refusal is recorded beside them.
+    pub(super) fn recorded(mut self) -> Self {
+        self.0.recorded = true;
+        self
+    }
+
+    /// A body that could not be had.
+    pub(super) fn of_body(reason: Reason) -> Self {
+        Self::new(Layer::Http, reason)
+    }
+
+    /// The ring has no room: nothing is sent that cannot be recorded.
+    pub(super) fn unrecorded(full: RingFull) -> Self {
+        let reason = if full == RingFull::TenantShare { Reason::TenantShare } else { Reason::AuditUnavailable };
+        Self::new(Layer::Audit, reason).detail(full.to_string())
+    }
+
+    /// A token that does not pass.
+    pub(super) fn of_identity(error: &IdentityError) -> Self {
+        let stop = Self::new(Layer::Identity, error.reason());
+        match error {
+            IdentityError::UnknownKey { kid, .. } => stop.kid(kid),
+            _ => stop,
+        }
     }
 
     pub(super) fn limited(mut self, refused: usage::Refused) -> Self {
@@ -170,6 +200,35 @@ impl Trail {
         self.settings().config.routes.get(self.route?)
     }
 
+    /// Goes on with new keys: nothing was decided yet. A configuration that changed in the same moment is not mixed in.
+    pub(super) fn adopt_keys(&mut self, latest: Current) -> Result<(), Stop> {
+        if latest.settings.generation != self.snapshot.settings.generation {
+            return Err(Stop::new(Layer::Identity, Reason::KeysUnavailable).detail("the configuration changed; try again"));
+        }
+        self.snapshot = latest;
+        Ok(())
+    }
+
+    /// What the log is told before the request is sent.
+    pub(super) fn intent<'a>(&'a self, hold: &'a Hold, would: &'a [WouldBe<'a>]) -> Result<Intent<'a>, Stop> {
+        let identity = self.identity.as_deref().ok_or_else(|| Stop::new(Layer::Audit, Reason::Internal))?;
+        Ok(Intent {
+            request_id: self.id,
+            now: self.now,
+            who: Who::from(identity),
+            peer: self.peer,
+            call: self.call(),
+            policies: &self.policies,
+            findings: &self.findings,
+            arguments: self.arguments,
+            price_microusd: self.tool.as_ref().map_or(0, |tool| tool.price_microusd()),
+            hold,
+            would,
+            versions: self.versions(),
+            latency: self.latency,
+        })
+    }
+
     /// Nanoseconds since the last lap: what one layer took.
     pub(super) fn lap(&mut self) -> u64 {
         let now = mono_ns();
@@ -209,13 +268,13 @@ impl Trail {
         {
             usage::denied(&core.borrow().usage, &self.settings().plan, identity, self.now);
         }
-        if self.record(core, &facts).is_err() {
+        if !facts.recorded && self.record(core, &facts).is_err() {
             facts = Stop::new(Layer::Audit, Reason::AuditUnavailable).0;
         }
         self.answer(facts)
     }
 
-    fn record(&self, core: &RefCell<Core>, facts: &Facts) -> Result<(), crate::audit::ring::RingFull> {
+    fn record(&self, core: &RefCell<Core>, facts: &Facts) -> Result<(), RingFull> {
         let would = self.would();
         let missing: SmallVec<[&str; 4]> = facts.missing_scopes.iter().map(String::as_str).collect();
         let refusal = Refusal {
@@ -239,6 +298,11 @@ impl Trail {
         core.borrow().ring.refusal(&refusal)
     }
 
+    /// What the client of a request that went upstream is told when no answer can be given.
+    pub(super) fn ended(&self, reason: Reason) -> Refused {
+        self.answer(Stop::new(Layer::Routing, reason).0)
+    }
+
     /// Words a refusal for the client, in the protocol it speaks.
     fn answer(&self, facts: Box<Facts>) -> Refused {
         let mut headers = Vec::new();
@@ -252,8 +316,8 @@ impl Trail {
             headers.push(("Retry-After", secs.to_string().into_bytes()));
         }
         if let Some(limit) = &facts.limit {
-            headers.push(("RateLimit-Policy", field(limit, LimitState::write_policy)));
-            headers.push(("RateLimit", field(limit, LimitState::write_limit)));
+            headers.push(("RateLimit-Policy", field(limit, usage::write_rate_limit_policy)));
+            headers.push(("RateLimit", field(limit, usage::write_rate_limit)));
         }
         if let Some(methods) = facts.allow {
             headers.push(("Allow", methods.into()));
@@ -304,8 +368,8 @@ const fn unavailable_for(reason: Reason) -> Option<u64> {
     if reason.status() == 503 { Some(1) } else { None }
 }
 
-fn field(limit: &LimitState, write: impl Fn(&LimitState, &mut Vec<u8>)) -> Vec<u8> {
+fn field(limit: &LimitState, write: fn(&mut Vec<u8>, &LimitState)) -> Vec<u8> {
     let mut value = Vec::new();
-    write(limit, &mut value);
+    write(&mut value, limit);
     value
 }

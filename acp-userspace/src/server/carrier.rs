@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::worker::{Signal, KeyWanted};
+use crate::audit::ring::Position;
 use crate::clock::mono_ns;
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
@@ -64,7 +65,7 @@ impl Carrier for ClientBody<'_> {
     }
 
     fn ignored_limit(&mut self, identity: &Identity) {
-        let signal = Signal::IgnoredLimit { source: self.conn.peer.ip(), tenant: identity.tenant_key };
+        let signal = Signal::IgnoredLimit { source: self.conn.peer.ip(), tenant: identity.tenant.clone() };
         self.conn.worker.signal(signal);
     }
 
@@ -81,7 +82,7 @@ impl Carrier for ClientBody<'_> {
         self.wait_until(|_| std::mem::replace(&mut looked, true)).await
     }
 
-    async fn await_durable(&mut self, position: u64) -> bool {
+    async fn await_durable(&mut self, position: Position) -> bool {
         self.wait_until(|conn| conn.worker.core.borrow().ring.is_durable(position)).await
     }
 

@@ -18,7 +18,8 @@ use super::worker::Worker;
 use crate::clock::{Now, mono_ns};
 use crate::http::head::{self, RequestHead};
 use crate::identity::ConnectionToken;
-use crate::pipeline::{self, Governed, Inbound, Refused, Snapshot};
+use crate::ids::Key128;
+use crate::pipeline::{self, Governed, Inbound, Refused};
 use crate::reason::Reason;
 
 /// After a closing answer, how long its client may take to read it before the socket is closed under it.
@@ -37,8 +38,12 @@ pub(super) struct Connection {
     pub(super) cookie: u64,
     /// The last token seen here.
     pub(super) token: ConnectionToken,
-    /// The tenant the kernel knows this socket by; 0 = none yet.
+    /// The tenant this socket is bound to.
+    pub(super) bound: Option<Key128>,
+    /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
+    /// The client's end of stream was read.
+    pub(super) eof: bool,
     /// Bytes to write; reused from request to request.
     pub(super) out: Vec<u8>,
     /// The request that is under way upstream: its hold and its place in the log, which even a panic must not lose.
@@ -48,7 +53,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
         let out = worker.buffers.take();
-        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), tenant_slot: 0, out, open: None }
+        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), bound: None, tenant_slot: 0, eof: false, out, open: None }
     }
 
     /// Serves requests until the connection ends.
@@ -84,7 +89,10 @@ impl Connection {
             let read = self.stream.cancelable_read(buf.slice_mut(0..capacity), self.watch.park_handle()).await;
             buf = read.1.into_inner();
             match read.0 {
-                Ok(0) => return None,
+                Ok(0) => {
+                    self.eof = true;
+                    return None;
+                }
                 Ok(_) => return Some(buf),
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
                     self.worker.buffers.give(std::mem::take(&mut buf));
@@ -110,7 +118,7 @@ impl Connection {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.refuse_head(error.reason(), &error.to_string()).await;
+                    self.refuse_head(error.reason(), error.to_string()).await;
                     return (After::Close, input);
                 }
             }
@@ -127,7 +135,7 @@ impl Connection {
                 Ok(n) if n > 0 => {}
                 _ => {
                     if self.watch.cut() == Cut::Deadline {
-                        self.refuse_head(Reason::RequestTimeout, "the head did not arrive in time").await;
+                        self.refuse_head(Reason::RequestTimeout, "the head did not arrive in time".to_owned()).await;
                     }
                     return (After::Close, input);
                 }
@@ -138,16 +146,15 @@ impl Connection {
     /// Governs one request, sends it upstream, and passes the answer on.
     async fn exchange(&mut self, input: &[u8], head: &RequestHead<'_>, body: &mut Body) -> After {
         let worker = Rc::clone(&self.worker);
-        let snapshot = worker.snapshot();
         let inbound = Inbound { head, address: self.peer, cookie: self.cookie, now: Now::read() };
         self.out.clear();
         let governed = {
-            let mut carrier = ClientBody::new(self, &snapshot, input, body);
-            pipeline::govern(&worker.core, &snapshot, &inbound, &mut carrier).await
+            let mut carrier = ClientBody::new(self, input, body);
+            pipeline::govern(&worker.core, &inbound, &mut carrier).await
         };
         match governed {
-            Ok(governed) => relay::exchange(self, &snapshot, head, governed).await,
-            Err(refused) => self.refuse(&refused, &snapshot, head, input, body).await,
+            Ok(governed) => relay::exchange(self, head, governed).await,
+            Err(refused) => self.refuse(&refused, head, input, body).await,
         }
     }
 
@@ -155,7 +162,6 @@ impl Connection {
     async fn refuse(
         &mut self,
         refused: &Refused,
-        snapshot: &Snapshot,
         head: &RequestHead<'_>,
         input: &[u8],
         body: &mut Body,
@@ -164,10 +170,10 @@ impl Connection {
         if refused.reason == Reason::ClientClosed {
             return After::Close;
         }
-        let drain_max = snapshot.settings.config.listen.drain_bytes_max;
+        let drain_max = self.worker.snapshot().settings.config.listen.drain_bytes_max;
         let reusable = head.keep_alive && !refused.closes && body.drainable(input, drain_max);
         self.out.clear();
-        let date = *self.worker.date();
+        let date = self.worker.date();
         answer::write_refusal(&mut self.out, &date, refused, reusable, head.method == "HEAD");
         if !self.flush().await {
             return After::Close;
@@ -184,13 +190,13 @@ impl Connection {
     }
 
     /// Answers a request whose head cannot be read, and records it.
-    async fn refuse_head(&mut self, reason: Reason, detail: &str) {
+    async fn refuse_head(&mut self, reason: Reason, detail: String) {
         let worker = Rc::clone(&self.worker);
         let snapshot = worker.snapshot();
-        let refused = pipeline::refuse_head(&worker.core, &snapshot, self.peer, self.cookie, Now::read(), reason, detail);
+        let refused = pipeline::refuse_head(&worker.core, snapshot, self.peer, self.cookie, reason, detail);
         worker.metrics.finished(reason, 0);
         self.out.clear();
-        let date = *worker.date();
+        let date = worker.date();
         answer::write_refusal(&mut self.out, &date, &refused, false, false);
         if self.flush().await {
             self.linger().await;
@@ -198,11 +204,11 @@ impl Connection {
     }
 
     /// Ends the request under way: settles its hold, logs its outcome. `None` if there was none.
-    pub(super) fn finish(&mut self, snapshot: &Snapshot, reason: Reason) -> Option<Refused> {
+    pub(super) fn finish(&mut self, reason: Reason) -> Option<Refused> {
         let governed = self.open.take()?;
         let now = Now::read();
         self.worker.metrics.finished(reason, governed.elapsed_ns(now));
-        Some(pipeline::finish(&self.worker.core, snapshot, governed, reason, now))
+        Some(pipeline::finish(governed, reason, now))
     }
 
     /// Writes `out`; false when the client is gone.

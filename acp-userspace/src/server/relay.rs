@@ -93,12 +93,9 @@ impl Inward {
 }
 
 /// Sends the request in `conn.out` upstream and relays the answer.
-pub(super) async fn exchange(
-    conn: &mut Connection,
-    snapshot: &Snapshot,
-    head: &RequestHead<'_>,
-    governed: Governed,
-) -> After {
+pub(super) async fn exchange(conn: &mut Connection, head: &RequestHead<'_>, governed: Governed) -> After {
+    let snapshot = governed.snapshot().clone();
+    let snapshot = &snapshot;
     let request = std::mem::replace(&mut conn.out, conn.worker.buffers.take());
     let half_close = snapshot.settings.config.routes[governed.route].half_close;
     conn.watch.set_half_close(half_close);
@@ -108,7 +105,7 @@ pub(super) async fn exchange(
     conn.worker.buffers.give(request);
     let after = match sent {
         Ok((leased, buf)) => deliver(conn, snapshot, head, leased, buf).await,
-        Err(reason) => fail(conn, snapshot, head, reason).await,
+        Err(reason) => fail(conn, head, reason).await,
     };
     conn.watch.set_upstream(None);
     after
@@ -212,16 +209,16 @@ async fn deliver(
             Ok(Some(response)) if response.status < 200 => {
                 interim += 1;
                 if interim > INTERIM_MAX {
-                    return fail(conn, snapshot, request, Reason::UpstreamFraming).await;
+                    return fail(conn, request, Reason::UpstreamFraming).await;
                 }
                 let len = response.len;
                 buf.drain(..len);
                 scanned = 0;
             }
             Ok(Some(response)) => {
-                let handling = match start(conn, snapshot, &response) {
+                let handling = match start(conn, &response) {
                     Ok(handling) => handling,
-                    Err(reason) => return fail(conn, snapshot, request, reason).await,
+                    Err(reason) => return fail(conn, request, reason).await,
                 };
                 let (framing, keep_alive, len) = (response.framing, response.keep_alive, response.len);
                 buf.drain(..len);
@@ -235,10 +232,10 @@ async fn deliver(
                 buf = more;
                 if !matches!(read, Ok(n) if n > 0) {
                     let reason = cut_reason(conn, Reason::UpstreamFailed);
-                    return fail(conn, snapshot, request, reason).await;
+                    return fail(conn, request, reason).await;
                 }
             }
-            Err(_) => return fail(conn, snapshot, request, Reason::UpstreamFraming).await,
+            Err(_) => return fail(conn, request, Reason::UpstreamFraming).await,
         }
     };
     let answer = Answer { leased, buf, inward: Inward::new(framing), keep_alive };
@@ -249,13 +246,13 @@ async fn deliver(
 }
 
 /// Writes the answer's status line and fields, all but the framing, into `conn.out`.
-fn start(conn: &mut Connection, snapshot: &Snapshot, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
+fn start(conn: &mut Connection, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
     let open = conn.open.as_mut().ok_or(Reason::Internal)?;
     open.answered(response.status, mono_ns());
     let handling = open.handling(response)?;
     conn.out.clear();
     write::status_line(&mut conn.out, response.status);
-    open.write_fields(snapshot, response, &mut conn.out)?;
+    open.write_fields(response, &mut conn.out)?;
     Ok(handling)
 }
 
@@ -287,15 +284,15 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
                 return end(conn, snapshot, answer, outward, keep, clean).await;
             }
             Ok(_) => {}
-            Err(reason) => return abort(conn, snapshot, reason),
+            Err(reason) => return abort(conn, reason),
         }
         if !conn.out.is_empty() && !conn.flush().await {
-            return abort(conn, snapshot, Reason::ClientClosed);
+            return abort(conn, Reason::ClientClosed);
         }
         match more(conn, snapshot, &mut answer).await {
             Ok(true) => {}
             Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
-            Err(reason) => return abort(conn, snapshot, reason),
+            Err(reason) => return abort(conn, reason),
         }
     }
 }
@@ -304,17 +301,17 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
 async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
     let content = match collect(conn, snapshot, &mut answer).await {
         Ok(content) => content,
-        Err(reason) => return fail(conn, snapshot, request, reason).await,
+        Err(reason) => return fail(conn, request, reason).await,
     };
     let Some(open) = &mut conn.open else { return After::Close };
     let mut edited = conn.worker.buffers.take();
-    let screened = pipeline::screen_answer(&conn.worker.core, snapshot, open, &content, &mut edited);
+    let screened = pipeline::screen_answer(&conn.worker.core, open, &content, &mut edited);
     let body = match screened {
         Ok(Screening::AsIs) => &content,
         Ok(Screening::Edited) => &edited,
         Err(reason) => {
             conn.worker.buffers.give(edited);
-            return fail(conn, snapshot, request, reason).await;
+            return fail(conn, request, reason).await;
         }
     };
     open.moved(content.len() as u64, body.len() as u64);
@@ -410,24 +407,24 @@ async fn end(
         conn.worker.pool.give(answer.leased, mono_ns(), kept_max);
     }
     conn.worker.buffers.give(answer.buf);
-    conn.finish(snapshot, Reason::Allowed);
+    conn.finish(Reason::Allowed);
     if conn.flush().await && keep { After::Reusable } else { After::Close }
 }
 
 /// The answer has begun and cannot be completed: the client must see it cut short.
-fn abort(conn: &mut Connection, snapshot: &Snapshot, reason: Reason) -> After {
-    conn.finish(snapshot, reason);
+fn abort(conn: &mut Connection, reason: Reason) -> After {
+    conn.finish(reason);
     After::Close
 }
 
 /// No byte of an answer left yet: logs why, and says so.
-async fn fail(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, reason: Reason) -> After {
+async fn fail(conn: &mut Connection, request: &RequestHead<'_>, reason: Reason) -> After {
     conn.watch.set_upstream(None);
-    let refused = conn.finish(snapshot, reason);
+    let refused = conn.finish(reason);
     let Some(refused) = refused.filter(|_| reason != Reason::ClientClosed) else { return After::Close };
     let keep = request.keep_alive && !reason.closes_connection() && !conn.worker.sweep.draining();
     conn.out.clear();
-    let date = *conn.worker.date();
+    let date = conn.worker.date();
     answer::write_refusal(&mut conn.out, &date, &refused, keep, request.method == "HEAD");
     if conn.flush().await && keep { After::Reusable } else { After::Close }
 }

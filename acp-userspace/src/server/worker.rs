@@ -27,8 +27,8 @@ use crate::clock::{Now, mono_ns};
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
 use crate::identity::Identity;
-use crate::ids::Key128;
-use crate::kernel::{ConnClosed, Verdict, WorkerPlane};
+use crate::ids::TenantId;
+use crate::kernel::{Admission, ConnClosed, WorkerPlane, socket};
 use crate::pipeline::{Core, Current, Snapshot};
 use crate::reason::Reason;
 
@@ -57,14 +57,14 @@ pub enum Signal {
         /// Where from.
         source: IpAddr,
         /// Whose.
-        tenant: Key128,
+        tenant: TenantId,
     },
     /// A principal of `tenant` verified on a new connection from `source`.
     Verified {
         /// Where from.
         source: IpAddr,
         /// Whose.
-        tenant: Key128,
+        tenant: TenantId,
     },
     /// A connection ended (tiers without the kernel's own ledger).
     Closed(ConnClosed),
@@ -203,12 +203,17 @@ impl Connection {
         if self.bound == Some(identity.tenant_key) {
             return;
         }
-        let slot = self.worker.shared.tenants.slot(identity.tenant_key);
         let fd = self.stream.as_raw_fd();
-        self.worker.with_plane(|plane| plane.bind(fd, slot));
-        self.tenant_slot = slot.slot;
+        let bound = self.worker.with_plane(|plane| {
+            let slot = plane.slot(&identity.tenant);
+            plane.bind(fd, slot, mono_ns()).map(|()| slot)
+        });
+        match bound {
+            Ok(slot) => self.tenant_slot = slot.slot,
+            Err(error) => tracing::warn!(%error, "the kernel's ledger cannot name this connection's tenant"),
+        }
         self.bound = Some(identity.tenant_key);
-        self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant_key });
+        self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone() });
     }
 }
 
@@ -249,7 +254,10 @@ async fn housekeeping(worker: &Rc<Worker>) {
         if worker.shared.draining.load(Ordering::Acquire) {
             let timeout = snapshot.settings.config.listen.drain_timeout.as_nanos() as u64;
             let until = *drain_until.get_or_insert_with(|| mono_ns() + timeout);
-            worker.sweep.drain();
+            if !worker.sweep.draining() {
+                worker.sweep.drain();
+                worker.with_plane(WorkerPlane::drain);
+            }
             if worker.sweep.is_empty() {
                 return;
             }
@@ -280,34 +288,21 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     worker.metrics.accepted.inc();
     let connections_max = worker.current.borrow().settings.config.listen.connections_max;
     let over = worker.sweep.len() >= connections_max.div_ceil(worker.workers);
-    let refused = worker.with_plane(|plane| plane.admit(peer.ip(), mono_ns())) == Verdict::Refuse;
-    if over || refused || worker.shared.draining.load(Ordering::Relaxed) {
+    let fd = stream.as_raw_fd();
+    let turned_away = over
+        || worker.shared.draining.load(Ordering::Relaxed)
+        || worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse;
+    if turned_away {
         worker.metrics.turned_away.inc();
-        reset(stream);
+        // A reset leaves no TIME_WAIT behind, and the client learns at once.
+        let _ = socket::reset_on_close(fd);
         return;
     }
-    let cookie = worker.with_plane(|plane| plane.cookie(stream.as_raw_fd()));
-    let watch = worker.sweep.add(stream.as_raw_fd());
+    let cookie = socket::cookie(fd).unwrap_or(0);
+    let watch = worker.sweep.add(fd);
     worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
     let connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
     runtime::spawn(serve(connection));
-}
-
-/// Closes with RST, so that a turned-away client costs no TIME_WAIT and learns it at once.
-fn reset(stream: TcpStream) {
-    let fd = stream.as_raw_fd();
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: `linger` is a live structure of the size given; `fd` is open, `stream` owns it.
-    unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
-    drop(stream);
 }
 
 /// A connection from its first byte to its ledger row; a panic in it ends it and nothing else.
@@ -316,12 +311,11 @@ async fn serve(mut connection: Connection) {
     if CatchUnwind(Box::pin(connection.run())).await.is_err() {
         worker.metrics.panics.inc();
         tracing::error!(peer = %connection.peer, "a connection's task panicked; it was closed");
-        let snapshot = worker.snapshot();
-        connection.finish(&snapshot, Reason::Internal);
+        connection.finish(Reason::Internal);
     }
     worker.sweep.remove(&connection.watch);
     let fd = connection.stream.as_raw_fd();
-    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd)) {
+    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd, connection.eof, mono_ns())) {
         worker.signal(Signal::Closed(closed));
     }
     drop(connection);
