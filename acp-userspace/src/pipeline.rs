@@ -35,7 +35,7 @@ pub use answer::{Governed, Handling, Screening, finish, screen_answer};
 pub use call::ArgumentKey;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
 
-use answer::Sending;
+use answer::Ready;
 use call::Call;
 use trail::{Stop, Trail};
 
@@ -129,10 +129,17 @@ pub async fn govern<C: Carrier>(
 ) -> Result<Governed, Refused> {
     let snapshot = carrier.snapshot();
     let mut trail = Trail::new(core.borrow_mut().ids.next_id(), inbound, snapshot);
-    match decide(core, inbound, carrier, &mut trail).await {
-        Ok(ready) => seal(ready, trail, carrier).await.map_err(|(trail, stop)| trail.refuse(core, stop)),
-        Err(stop) => Err(trail.refuse(core, stop)),
+    let ready = match decide(core, inbound, carrier, &mut trail).await {
+        Ok(ready) => ready,
+        Err(stop) => return Err(trail.refuse(core, stop)),
+    };
+    let position = ready.record.position();
+    let fsync = trail.settings().config.audit.durability == Durability::Fsync;
+    let governed = Governed::new(trail, ready);
+    if fsync && !carrier.await_durable(position).await {
+        return Err(finish(governed, Reason::AuditUnavailable, Now::read()));
     }
+    Ok(governed)
 }
 
 /// Records and words the refusal of a request whose head cannot be read.
@@ -155,7 +162,7 @@ async fn decide<C: Carrier>(
     inbound: &Inbound<'_>,
     carrier: &mut C,
     trail: &mut Trail,
-) -> Result<Governed, Stop> {
+) -> Result<Ready, Stop> {
     let head = inbound.head;
     let path = NormalPath::parse(head.path)
         .map_err(|fault| Stop::new(Layer::Routing, fault.reason()).detail(fault.to_string()))?;
@@ -184,7 +191,7 @@ async fn decide<C: Carrier>(
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
     let admitted = admit(core, permitted, &settings, &route, inbound, carrier, trail).await?;
-    send(reservation, admitted, tool_list, &path, inbound, carrier, trail).await
+    prepare(reservation, admitted, tool_list, &path, inbound, carrier, trail)
 }
 
 fn find_route(trail: &mut Trail, path: &NormalPath) -> Result<Arc<Route>, Stop> {
@@ -351,7 +358,7 @@ async fn admit<C: Carrier>(
 }
 
 /// Writes the upstream's request and logs the intent: the last step before bytes may leave.
-async fn send<C: Carrier>(
+fn prepare<C: Carrier>(
     reservation: Reservation,
     admitted: Admitted,
     tool_list: Option<Revision>,
@@ -359,11 +366,11 @@ async fn send<C: Carrier>(
     inbound: &Inbound<'_>,
     carrier: &mut C,
     trail: &mut Trail,
-) -> Result<Governed, Stop> {
+) -> Result<Ready, Stop> {
     let settings = Arc::clone(trail.settings());
     let route = trail.route().ok_or_else(|| Stop::new(Layer::Routing, Reason::Internal))?;
-    let target = Target { route, upstream: &settings.config.upstreams[route.upstream], path, settings: &settings.routes };
-    let (route, upstream) = (route.index, route.upstream);
+    let upstream = route.upstream;
+    let target = Target { route, upstream: &settings.config.upstreams[upstream], path, query: inbound.head.query };
     let (body, out) = carrier.parts();
     let routed = routing::route(admitted, &target, inbound.head, trail.id, body.len(), out)
         .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
@@ -379,14 +386,9 @@ async fn send<C: Carrier>(
     let edits = edits.len() as u32;
     trail.latency.routing = trail.lap();
 
+    let identity = Arc::clone(admitted.identity());
     let limit = admitted.limit().cloned();
     let hold = admitted.into_hold();
-    let record = reservation.intent(&trail.intent(&hold)?);
-    let position = record.position();
-    let governed = trail.governed(hold, record, limit, Sending { route, upstream, bytes, edits, tool_list })?;
-    if settings.config.audit.durability == Durability::Fsync && !carrier.await_durable(position).await {
-        finish(governed, Reason::AuditUnavailable, Now::read());
-        return Err(Stop::new(Layer::Audit, Reason::AuditUnavailable).recorded());
-    }
-    Ok(governed)
+    let record = reservation.intent(&trail.intent(&identity, &hold, &trail.would()));
+    Ok(Ready { upstream, identity, hold, record, limit, bytes, edits, tool_list })
 }

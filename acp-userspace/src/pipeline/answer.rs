@@ -25,22 +25,13 @@ use crate::usage::{self, Hold, LimitState, Settle};
 pub struct Governed {
     /// Index of its route.
     pub route: usize,
-    /// Index of its upstream.
-    pub upstream: usize,
     /// Whether a byte of it may have reached the upstream: from then on it costs.
     pub sent: bool,
     trail: Trail,
-    identity: Arc<Identity>,
-    hold: Hold,
-    record: OpenRecord,
-    limit: Option<LimitState>,
-    bytes: Bytes,
+    ready: Ready,
     status: Option<u16>,
     first_ns: u64,
-    edits: u32,
     findings: Vec<Finding>,
-    /// A `tools/list` whose answer shows only what the caller may call.
-    tool_list: Option<Revision>,
 }
 
 impl std::fmt::Debug for Governed {
@@ -49,12 +40,15 @@ impl std::fmt::Debug for Governed {
     }
 }
 
-/// What is known of a request when it is ready to be sent.
-pub(super) struct Sending {
+/// What the last layer leaves behind.
+pub(super) struct Ready {
     pub(super) upstream: usize,
+    pub(super) identity: Arc<Identity>,
+    pub(super) hold: Hold,
+    pub(super) record: OpenRecord,
+    pub(super) limit: Option<LimitState>,
     pub(super) bytes: Bytes,
     pub(super) edits: u32,
-    pub(super) limit: Option<LimitState>,
     pub(super) tool_list: Option<Revision>,
 }
 
@@ -77,37 +71,20 @@ pub enum Screening {
 }
 
 impl Governed {
-    pub(super) fn new(
-        trail: Trail,
-        route: usize,
-        identity: Arc<Identity>,
-        hold: Hold,
-        record: OpenRecord,
-        sending: Sending,
-    ) -> Self {
-        let Sending { upstream, bytes, edits, limit, tool_list } = sending;
-        Self {
-            route,
-            upstream,
-            sent: false,
-            trail,
-            identity,
-            hold,
-            record,
-            limit,
-            bytes,
-            status: None,
-            first_ns: 0,
-            edits,
-            findings: Vec::new(),
-            tool_list,
-        }
+    pub(super) fn new(trail: Trail, ready: Ready) -> Self {
+        Self { route: trail.route.unwrap_or_default(), trail, ready, sent: false, status: None, first_ns: 0, findings: Vec::new() }
+    }
+
+    /// Index of its upstream.
+    #[must_use]
+    pub fn upstream(&self) -> usize {
+        self.ready.upstream
     }
 
     /// Whose account buffers are held on.
     #[must_use]
     pub fn tenant_key(&self) -> Key128 {
-        self.identity.tenant_key
+        self.ready.identity.tenant_key
     }
 
     /// The snapshot it was decided by.
@@ -130,8 +107,8 @@ impl Governed {
 
     /// Counts body bytes of the answer: received, and sent on.
     pub fn moved(&mut self, received: u64, sent: u64) {
-        self.bytes.response_in += received;
-        self.bytes.response_out += sent;
+        self.ready.bytes.response_in += received;
+        self.ready.bytes.response_out += sent;
     }
 
     /// How the answer with this head is passed on.
@@ -140,7 +117,7 @@ impl Governed {
     /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
     pub fn handling(&self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
         let ruled = self.trail.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty());
-        if !ruled && self.tool_list.is_none() {
+        if !ruled && self.ready.tool_list.is_none() {
             return Ok(Handling::Pass);
         }
         if response.framing == Framing::None {
@@ -167,9 +144,9 @@ impl Governed {
     /// `UpstreamAuth` when the upstream refused the gateway's own credentials.
     pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
         let config = &self.trail.snapshot.settings.config;
-        routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.upstream], out)?;
+        routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.ready.upstream], out)?;
         write::header(out, "x-request-id", &self.trail.id.text());
-        if let Some(limit) = &self.limit {
+        if let Some(limit) = &self.ready.limit {
             usage::write_limit_fields(out, limit);
         }
         Ok(())
@@ -213,7 +190,7 @@ pub fn screen_answer(
     out: &mut Vec<u8>,
 ) -> Result<Screening, Reason> {
     let core = &mut *core.borrow_mut();
-    if let Some(revision) = governed.tool_list {
+    if let Some(revision) = governed.ready.tool_list {
         return filter_tools(core, governed, content, revision, out);
     }
     let snapshot = governed.trail.snapshot.clone();
@@ -231,7 +208,7 @@ pub fn screen_answer(
     if screened.edits.is_empty() {
         return Ok(Screening::AsIs);
     }
-    governed.edits += screened.edits.len() as u32;
+    governed.ready.edits += screened.edits.len() as u32;
     safety::splice(content, &screened.edits, out);
     Ok(Screening::Edited)
 }
@@ -251,7 +228,7 @@ fn filter_tools(
         settings
             .routes
             .mcp_tool(route, name)
-            .is_some_and(|tool| policy::visible(&governed.identity, tool, &settings.policy, decisions))
+            .is_some_and(|tool| policy::visible(&governed.ready.identity, tool, &settings.policy, decisions))
     };
     mcp::filter_answer(&mut core.walker, content, revision, &mut visible, out)
         .map_err(|_| Reason::ResponseUnscannable)?;
@@ -262,23 +239,23 @@ fn filter_tools(
 /// an answer yet.
 pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
     let total_ns = governed.elapsed_ns(now);
-    let Governed { trail, hold, record, sent, .. } = governed;
+    let Governed { trail, ready, sent, status, first_ns, findings, .. } = governed;
     let price = trail.tool.as_ref().map_or(0, |tool| tool.price_microusd());
     let settled = if sent { price } else { 0 };
-    usage::settle(hold, if sent { Settle::Charge(price) } else { Settle::Release });
-    record.outcome(&Outcome {
+    usage::settle(ready.hold, if sent { Settle::Charge(price) } else { Settle::Release });
+    ready.record.outcome(&Outcome {
         request_id: trail.id,
         now,
         reason,
         decision: Decision::of(reason),
-        upstream_status: governed.status,
-        upstream: &trail.settings().config.upstreams[governed.upstream].name,
+        upstream_status: status,
+        upstream: &trail.settings().config.upstreams[ready.upstream].name,
         settled_microusd: settled,
-        bytes: governed.bytes,
-        findings: &governed.findings,
-        upstream_ns: governed.first_ns.saturating_sub(trail.now.mono_ns),
+        bytes: ready.bytes,
+        findings: &findings,
+        upstream_ns: first_ns.saturating_sub(trail.now.mono_ns),
         total_ns,
-        edits: governed.edits,
+        edits: ready.edits,
     });
     trail.ended(reason)
 }

@@ -69,8 +69,6 @@ struct Facts {
     rpc_code: Option<i32>,
     allow: Option<&'static str>,
     closes: bool,
-    /// Its record is complete already.
-    recorded: bool,
 }
 
 impl Stop {
@@ -88,7 +86,6 @@ impl Stop {
             rpc_code: None,
             allow: None,
             closes: false,
-            recorded: false,
         }))
     }
 
@@ -126,12 +123,6 @@ impl Stop {
     /// The methods a 405 names.
     pub(super) fn allow(mut self, methods: &'static str) -> Self {
         self.0.allow = Some(methods);
-        self
-    }
-
-    /// An intent and an outcome say it all; no refusal is recorded beside them.
-    pub(super) fn recorded(mut self) -> Self {
-        self.0.recorded = true;
         self
     }
 
@@ -210,9 +201,13 @@ impl Trail {
     }
 
     /// What the log is told before the request is sent.
-    pub(super) fn intent<'a>(&'a self, hold: &'a Hold, would: &'a [WouldBe<'a>]) -> Result<Intent<'a>, Stop> {
-        let identity = self.identity.as_deref().ok_or_else(|| Stop::new(Layer::Audit, Reason::Internal))?;
-        Ok(Intent {
+    pub(super) fn intent<'a>(
+        &'a self,
+        identity: &'a Identity,
+        hold: &'a Hold,
+        would: &'a [WouldBe<'a>],
+    ) -> Intent<'a> {
+        Intent {
             request_id: self.id,
             now: self.now,
             who: Who::from(identity),
@@ -226,7 +221,7 @@ impl Trail {
             would,
             versions: self.versions(),
             latency: self.latency,
-        })
+        }
     }
 
     /// Nanoseconds since the last lap: what one layer took.
@@ -268,7 +263,7 @@ impl Trail {
         {
             usage::denied(&core.borrow().usage, &self.settings().plan, identity, self.now);
         }
-        if !facts.recorded && self.record(core, &facts).is_err() {
+        if self.record(core, &facts).is_err() {
             facts = Stop::new(Layer::Audit, Reason::AuditUnavailable).0;
         }
         self.answer(facts)

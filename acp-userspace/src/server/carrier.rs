@@ -100,11 +100,7 @@ impl Carrier for ClientBody<'_> {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
-        self.body.bytes(self.input)
-    }
-
-    fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.conn.out
+    fn parts(&mut self) -> (&[u8], &mut Vec<u8>) {
+        (self.body.bytes(self.input), &mut self.conn.out)
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn exchange(conn: &mut Connection, head: &RequestHead<'_>, gove
     let request = std::mem::replace(&mut conn.out, conn.worker.buffers.take());
     let half_close = snapshot.settings.config.routes[governed.route].half_close;
     conn.watch.set_half_close(half_close);
-    let upstream = governed.upstream;
+    let upstream = governed.upstream();
     conn.open = Some(governed);
     let (sent, request) = obtain(conn, snapshot, upstream, request, head).await;
     conn.worker.buffers.give(request);
