@@ -126,3 +126,58 @@ impl RouteRules {
         slot.as_ref().map(|(action, rule)| (*action, rule))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::resolved::Protocol;
+
+    /// A bare route.
+    pub(in crate::safety) fn route(index: usize, name: &str) -> Arc<Route> {
+        Arc::new(Route {
+            index,
+            name: name.into(),
+            path: format!("/{name}"),
+            upstream: 0,
+            protocol: Protocol::Http,
+            scopes: Vec::new(),
+            audience: Vec::new(),
+            tools: Vec::new(),
+            body_bytes_max: 1 << 20,
+            content_types: Vec::new(),
+            response_headers: Vec::new(),
+            cookies: false,
+            half_close: false,
+        })
+    }
+
+    fn rule(id: &str, action: ContentAction, direction: Direction, routes: &[&str], mode: Mode) -> SafetyRule {
+        let routes = routes.iter().map(|name| (*name).to_owned()).collect();
+        SafetyRule { id: id.into(), detect: vec![Detector::Email], action, direction, routes, mode }
+    }
+
+    #[test]
+    fn the_strictest_matching_rule_of_each_mode_acts() {
+        let rules = vec![
+            rule("flag", ContentAction::Flag, Direction::Both, &[], Mode::Enforce),
+            rule("mask", ContentAction::Mask, Direction::Request, &["a"], Mode::Enforce),
+            rule("block", ContentAction::Block, Direction::Both, &["b"], Mode::Observe),
+        ];
+        let set = RuleSet::compile(&SafetyConfig { rules }, &[route(0, "a"), route(1, "b")]).unwrap();
+        let action = |rules: Option<&RouteRules>, mode| rules.unwrap().action(Detector::Email, mode).map(|(a, _)| a);
+        assert_eq!(action(set.request(0), Mode::Enforce), Some(ContentAction::Mask));
+        assert_eq!(action(set.response(0), Mode::Enforce), Some(ContentAction::Flag));
+        assert_eq!(action(set.request(0), Mode::Observe), None);
+        assert_eq!(action(set.request(1), Mode::Observe), Some(ContentAction::Block));
+        assert_eq!(action(set.request(1), Mode::Enforce), Some(ContentAction::Flag));
+        assert!(!set.request(0).unwrap().wanted().contains(Detector::Phone));
+        assert!(set.request(2).is_none());
+    }
+
+    #[test]
+    fn a_rule_for_a_route_that_does_not_exist_is_an_error() {
+        let rules = vec![rule("r", ContentAction::Flag, Direction::Both, &["c"], Mode::Enforce)];
+        let error = RuleSet::compile(&SafetyConfig { rules }, &[route(0, "a")]).unwrap_err();
+        assert_eq!(error.to_string(), "r names the unknown route \"c\"");
+    }
+}

@@ -372,3 +372,6 @@ fn hex_byte(text: &[u8]) -> Option<u8> {
 
 /// Anchors by number, as `settled` counts them.
 const _: () = assert!(Anchor::At as usize == 0 && Anchor::Digits as usize == 1);
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// How far back a word counts, in bytes: a short clause ("my social security number is").
+/// How far back a word of the same line counts, in bytes: a short clause ("my social security number is").
 const REACH: usize = 48;
 /// How much of a JSON member's name is read.
 const KEY_BYTES_MAX: usize = 64;
@@ -16,7 +16,8 @@ pub(super) enum Topic {
 }
 
 impl Topic {
-    /// Its words, in lower case, whatever follows them ("phones", "cardholder").
+    /// Its words, in lower case. Whatever follows those of more than three letters ("phones", "cardholder"); shorter ones
+    /// stand alone ("tel", not "tell").
     const fn words(self) -> &'static [&'static str] {
         match self {
             Self::SocialSecurity => {
@@ -68,11 +69,9 @@ impl<'a> Context<'a> {
     /// The context of the run that begins at `start`, in the JSON member `key`.
     pub(super) fn new(text: &'a [u8], start: usize, key: Option<&'a str>) -> Self {
         let key = key.unwrap_or_default().as_bytes();
-        Self {
-            before: &text[start.saturating_sub(REACH)..start],
-            key: &key[..key.len().min(KEY_BYTES_MAX)],
-            said: Default::default(),
-        }
+        let before = &text[start.saturating_sub(REACH)..start];
+        let line = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+        Self { before: &before[line..], key: &key[..key.len().min(KEY_BYTES_MAX)], said: Default::default() }
     }
 
     /// Whether a word of `topic` stands shortly before, or in the member's name.
@@ -95,7 +94,9 @@ fn has_word(text: &[u8], words: &[&str]) -> bool {
         before = *byte;
         begins
             && words.iter().any(|word| {
-                text.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+                let end = at + word.len();
+                let alone = word.len() > 3 || !text.get(end).is_some_and(u8::is_ascii_lowercase);
+                alone && text.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
             })
     })
 }
@@ -109,7 +110,7 @@ mod tests {
         for text in ["SSN:", "my ssn is", "user_ssn", "userSsn", "ssn", "its SSN", "(ssn"] {
             assert!(has_word(text.as_bytes(), &["ssn"]), "{text}");
         }
-        for text in ["passnumber", "lessness", "", "ss"] {
+        for text in ["passnumber", "lessness", "", "ss", "ssnot"] {
             assert!(!has_word(text.as_bytes(), &["ssn"]), "{text}");
         }
     }
@@ -119,6 +120,7 @@ mod tests {
         let text = [b"phone".as_slice(), &[b' '; 60], b"12345678"].concat();
         assert!(!Context::new(&text, 65, None).says(Topic::Phone));
         assert!(Context::new(&text, 40, None).says(Topic::Phone));
+        assert!(!Context::new(b"phone\n12345678", 6, None).says(Topic::Phone));
         assert!(Context::new(&text, 65, Some("homePhone")).says(Topic::Phone));
         assert!(!Context::new(&text, 65, Some("homePhone")).says(Topic::Card));
     }

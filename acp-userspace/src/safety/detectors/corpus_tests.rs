@@ -128,8 +128,9 @@ fn recall_and_precision_on_the_labelled_corpora_hold() {
 
 /// Detector, least recall, least precision.
 const THRESHOLDS: [(Detector, f64, f64); 4] = [
-    (Detector::UsSsn, 0.0, 0.0),
-    (Detector::Email, 0.0, 0.0),
-    (Detector::CreditCard, 0.0, 0.0),
-    (Detector::Phone, 0.0, 0.0),
+    (Detector::UsSsn, 0.97, 0.98),
+    (Detector::Email, 1.0, 0.99),
+    (Detector::CreditCard, 0.99, 1.0),
+    // National formats without a word beside them, and lengths that only a numbering plan knows.
+    (Detector::Phone, 0.75, 0.92),
 ];

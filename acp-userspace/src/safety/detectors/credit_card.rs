@@ -1,15 +1,16 @@
 //! Payment card numbers (ISO/IEC 7812).
 //!
 //! Taken: 13 to 19 digits whose first digits are of a network that issues numbers of that length and whose last is the
-//! Luhn digit, written together or in groups of three to seven with the same single space or `-` between. Twelve
-//! digits (Maestro) and the networks that share their range with plain numbers (UATP) only where a word
-//! before them, or the member's name, speaks of a card. A number joined to a word or to more digits is left: it is an id.
+//! Luhn digit, written together or in groups of three to seven with the same single space or `-` between. Of
+//! other networks, or of twelve digits (Maestro), only where a word before them, or the member's name, speaks of a
+//! card. A number joined to a word or to more digits is left: it is an id.
 
 use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
 const LEN_MAX: usize = 19;
+const LEN: std::ops::RangeInclusive<usize> = 12..=LEN_MAX;
 /// Digits of a group where a number is written in groups: 4-4-4-4, 4-6-5, 4-4-4-4-3.
 const GROUP_LEN: std::ops::RangeInclusive<usize> = 3..=7;
 
@@ -37,45 +38,25 @@ pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> 
 }
 
 fn is_card(number: &[u8], says_card: impl Fn() -> bool) -> bool {
-    number.len() >= 12 && luhn(number) && {
-        match network(number) {
-            Network::Card => true,
-            Network::Ambiguous => says_card(),
-            Network::None => false,
-        }
-    }
+    LEN.contains(&number.len()) && luhn(number) && (is_issued(number) || says_card())
 }
 
-enum Network {
-    Card,
-    /// Issued, but so are many other numbers.
-    Ambiguous,
-    None,
-}
-
-/// Which network issues `number`, by issuer identification range and length.
-fn network(number: &[u8]) -> Network {
-    let prefix =
-        |digits: usize| number[..digits].iter().fold(0_u32, |value, digit| value * 10 + u32::from(digit - b'0'));
-    let (two, three, four) = (prefix(2), prefix(3), prefix(4));
-    let known = match number.len() {
-        13 => two / 10 == 4,
-        14 => matches!(three, 300..=305 | 309) || matches!(two, 36 | 38 | 39),
+/// Whether a network that is known for it issues numbers of this length under this issuer identification number.
+fn is_issued(number: &[u8]) -> bool {
+    let prefix = |len: usize| number[..len].iter().fold(0_u32, |value, digit| value * 10 + u32::from(digit - b'0'));
+    let (one, two, three, four) = (prefix(1), prefix(2), prefix(3), prefix(4));
+    let visa = one == 4;
+    let mastercard = matches!(two, 51..=55) || matches!(four, 2221..=2720);
+    let maestro_unionpay_discover = matches!(two, 50 | 56..=58) || one == 6;
+    let diners = matches!(three, 300..=305 | 309) || matches!(two, 36 | 38 | 39);
+    let jcb = matches!(four, 3528..=3589);
+    match number.len() {
+        13 => visa,
+        14 => diners,
         15 => matches!(two, 34 | 37) || matches!(four, 2131 | 1800),
-        16 => {
-            two / 10 == 4
-                || matches!(two, 50..=58 | 60..=69 | 36 | 38 | 39)
-                || matches!(four, 2200..=2204 | 2221..=2720 | 3528..=3589 | 3095)
-                || matches!(three, 300..=305)
-        }
-        17..=19 => two / 10 == 4 || matches!(two, 50 | 56..=58 | 60..=69) || matches!(four, 3528..=3589),
+        16 => visa || mastercard || maestro_unionpay_discover || diners || jcb || matches!(four, 2200..=2204),
+        17..=19 => visa || maestro_unionpay_discover || diners || jcb,
         _ => false,
-    };
-    let maestro = matches!(two, 50 | 56..=58 | 60..=69) && (12..=15).contains(&number.len());
-    match known {
-        true => Network::Card,
-        false if maestro || (number.len() == 15 && two / 10 == 1) => Network::Ambiguous,
-        false => Network::None,
     }
 }
 

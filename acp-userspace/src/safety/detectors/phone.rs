@@ -5,17 +5,22 @@
 //! 15 digits, ten digits in a row included, is an id to this detector unless a word before it or the JSON member's name
 //! speaks of a telephone. National formats of other countries are therefore found only with such a word.
 
+use std::ops::RangeInclusive;
+
 use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
 /// E.164 §6.2.1; shorter than eight digits nobody writes a calling code.
-const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
+const DIGITS: RangeInclusive<usize> = 8..=15;
+/// Calling code 1 and ten digits.
+const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
-    international(window)
-        .or_else(|| north_american(window))
-        .or_else(|| if window.joined_before() { None } else { longest(window).filter(|_| context.says(Topic::Phone)) })
+    international(window).or_else(|| north_american(window)).or_else(|| {
+        let plausible = !window.joined_before() && !is_date(window);
+        if plausible { longest(window, DIGITS).filter(|_| context.says(Topic::Phone)) } else { None }
+    })
 }
 
 /// `+` and a number behind it; the range begins at the `+`.
@@ -29,25 +34,31 @@ fn international(window: &Window<'_>) -> Option<Found> {
     if window.text[..plus].last().is_some_and(u8::is_ascii_alphanumeric) {
         return None;
     }
-    let mut found = longest(window).filter(|_| has_calling_code(window))?;
+    let digits = if window.digits(0).first() == Some(&b'1') { NORTH_AMERICAN_DIGITS } else { DIGITS };
+    let mut found = longest(window, digits).filter(|_| has_calling_code(window))?;
     found.range.start = plus;
     Some(found)
 }
 
-/// As many groups as make no more than 15 digits; `None` if they make fewer than eight, or the last is part of a word.
-fn longest(window: &Window<'_>) -> Option<Found> {
+/// As many groups as make no more digits than `range` allows; `None` if they make fewer, or the last is part of a word.
+fn longest(window: &Window<'_>, range: RangeInclusive<usize>) -> Option<Found> {
     let (mut digits, mut groups) = (0, 0);
     for (i, group) in window.groups.iter().enumerate() {
         let apart = i > 0 && !is_phone_separator(window.separator(i - 1));
-        if apart || digits + group.len() > *DIGITS.end() {
+        if apart || digits + group.len() > *range.end() {
             break;
         }
         digits += group.len();
         groups = i + 1;
     }
     let last = window.groups.get(groups.checked_sub(1)?)?;
-    let whole = DIGITS.contains(&digits) && !continues_word(window, groups - 1);
+    let whole = range.contains(&digits) && !continues_word(window, groups - 1);
     whole.then(|| Found { groups, range: opening(window)..last.end })
+}
+
+/// Year, month and day, or the reverse.
+fn is_date(window: &Window<'_>) -> bool {
+    matches!([0, 1, 2].map(|i| window.digits(i).len()), [4, 2, 2] | [2, 2, 4])
 }
 
 fn north_american(window: &Window<'_>) -> Option<Found> {
@@ -93,7 +104,7 @@ fn has_calling_code(window: &Window<'_>) -> bool {
     let mut digits = (0..window.groups.len()).flat_map(|i| window.digits(i)).copied();
     match (digits.next(), digits.next()) {
         (Some(b'1' | b'7'), _) => true,
-        (Some(b'0'), _) | (Some(b'2' | b'8'), Some(b'8' | b'3')) | (Some(b'8'), Some(b'9')) => false,
+        (Some(b'0'), _) | (Some(b'2'), Some(b'8')) | (Some(b'8'), Some(b'3' | b'9')) => false,
         (first, _) => first.is_some(),
     }
 }

@@ -1,0 +1,283 @@
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::resolved::{Direction, SafetyConfig, SafetyRule};
+use crate::protocol::json::{Limits, Walker};
+use crate::safety::{RuleSet, rules::tests::route, splice, text_as_sent};
+
+/// One rule for all four types; every rule set is compiled once.
+fn rules(action: ContentAction, mode: Mode) -> &'static RuleSet {
+    static COMPILED: LazyLock<Mutex<HashMap<(ContentAction, bool), &'static RuleSet>>> =
+        LazyLock::new(Default::default);
+    let mut compiled = COMPILED.lock().expect("no test panics while compiling");
+    compiled.entry((action, mode == Mode::Enforce)).or_insert_with(|| Box::leak(Box::new(compile(action, mode))))
+}
+
+fn compile(action: ContentAction, mode: Mode) -> RuleSet {
+    let rule = SafetyRule {
+        id: "rule".into(),
+        detect: Detector::ALL.to_vec(),
+        action,
+        direction: Direction::Both,
+        routes: Vec::new(),
+        mode,
+    };
+    RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[route(0, "r")]).expect("compiles")
+}
+
+fn screened(content: &Content<'_>, action: ContentAction) -> Result<ResponseScreened, ContentRefused> {
+    let rules = rules(action, Mode::Enforce);
+    screen_response(content, rules.request(0).unwrap(), &mut Scan::default())
+}
+
+/// `body` as it is sent under `action`, and how much was found.
+#[track_caller]
+fn edited(body: &str, action: ContentAction) -> (String, u32) {
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).expect("valid JSON");
+    let screened = screened(&Content::body(Body::Json(document)), action).expect("passes");
+    let mut out = Vec::new();
+    splice(body.as_bytes(), &screened.edits, &mut out).expect("edits fit");
+    (String::from_utf8(out).expect("UTF-8"), screened.findings.iter().map(|finding| finding.count).sum())
+}
+
+#[track_caller]
+fn check(body: &str, action: ContentAction, expected: &str) {
+    let (out, found) = edited(body, action);
+    assert_eq!(out, expected);
+    assert!(found > 0, "{body}");
+    Walker::new().walk(out.as_bytes(), &Limits::default()).expect("still valid JSON");
+}
+
+use ContentAction::{Block, Flag, Mask, Redact};
+
+#[test]
+fn strings_change_where_the_finding_is() {
+    check(r#"{"note": "ssn 078-05-1120!"}"#, Redact, r#"{"note": "ssn [REDACTED:us_ssn]!"}"#);
+    check(r#"{"note": "ssn 078-05-1120!"}"#, Mask, r#"{"note": "ssn *******1120!"}"#);
+    check(r#"["a@b.com and c@d.org"]"#, Redact, r#"["[REDACTED:email] and [REDACTED:email]"]"#);
+    check(r#"{"a":[{"b":["+14155550132"]}]}"#, Redact, r#"{"a":[{"b":["[REDACTED:phone]"]}]}"#);
+    check(r#""a@b.com""#, Redact, r#""[REDACTED:email]""#);
+}
+
+#[test]
+fn strings_with_escapes_are_searched_unescaped_and_written_anew() {
+    check(r#"{"m":"bob\u0040example.com \"\ud83d\ude00"}"#, Redact, "{\"m\":\"[REDACTED:email] \\\"\u{1f600}\"}");
+    check(r#"["0\u00378-05-1120"]"#, Mask, r#"["*******1120"]"#);
+    check(r#"{"\u006eote":"x","m":"a\u0040b.com\n"}"#, Redact, r#"{"\u006eote":"x","m":"[REDACTED:email]\n"}"#);
+}
+
+#[test]
+fn numbers_become_strings() {
+    check(r#"{"card":4111111111111111}"#, Redact, r#"{"card":"[REDACTED:credit_card]"}"#);
+    check(r#"[4111111111111111 ,1]"#, Mask, r#"["************1111" ,1]"#);
+    check(r#"{"ssn": 219099999}"#, Mask, r#"{"ssn": "*****9999"}"#);
+}
+
+#[test]
+fn keys_are_edited_unless_two_would_become_one() {
+    check(r#"{"a@b.com":1,"x":2}"#, Redact, r#"{"[REDACTED:email]":1,"x":2}"#);
+    check(r#"{"a\u0040b.com":1}"#, Redact, r#"{"[REDACTED:email]":1}"#);
+    let mut walker = Walker::new();
+    for body in [r#"{"a@b.com":1,"c@d.org":2}"#, r#"{"[REDACTED:email]":1,"c@d.org":2}"#] {
+        let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+        let refused = screened(&Content::body(Body::Json(document)), Redact).unwrap_err();
+        assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some("rule")));
+    }
+}
+
+#[test]
+fn a_flag_changes_nothing_and_a_block_refuses() {
+    let body = r#"{"note":"078-05-1120 a@b.com"}"#;
+    let (out, found) = edited(body, Flag);
+    assert_eq!((out.as_str(), found), (body, 2));
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let refused = screened(&Content::body(Body::Json(document)), Block).unwrap_err();
+    assert_eq!(refused.reason, Reason::ContentBlocked);
+    let counted: Vec<_> = refused.findings.iter().map(|f| (f.detector, f.count, f.action, f.mode)).collect();
+    assert_eq!(counted, [(Detector::UsSsn, 1, Block, Mode::Enforce), (Detector::Email, 1, Block, Mode::Enforce)]);
+}
+
+#[test]
+fn an_observed_rule_records_and_lets_pass() {
+    let rules = rules(Block, Mode::Observe);
+    let content = Content::body(Body::Raw(b"078-05-1120"));
+    let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
+    assert!(screened.edits.is_empty());
+    assert_eq!((screened.findings[0].action, screened.findings[0].mode), (Block, Mode::Observe));
+}
+
+#[test]
+fn no_number_is_made_of_two_tokens() {
+    for body in
+        [r#"["078-05","1120"]"#, "[4111, 1111, 1111, 1111]", r#"{"4111":"1111 1111 1111"}"#, r#"["a@","b.com"]"#]
+    {
+        let (out, found) = edited(body, Redact);
+        assert_eq!((out.as_str(), found), (body, 0));
+    }
+}
+
+#[test]
+fn a_key_tells_what_its_value_is() {
+    check(r#"{"phone":"0681 319 58 65"}"#, Redact, r#"{"phone":"[REDACTED:phone]"}"#);
+    check(r#"{"phones":["0681 319 58 65"]}"#, Redact, r#"{"phones":["[REDACTED:phone]"]}"#);
+    assert_eq!(edited(r#"{"phone":null,"id":"0681 319 58 65"}"#, Redact).1, 0);
+}
+
+#[test]
+fn raw_bodies_are_edited_byte_for_byte() {
+    let body = b"\xff call (415) 555-0132\n\xfe a@b.com";
+    let screened = screened(&Content::body(Body::Raw(body)), Redact).unwrap();
+    let mut out = Vec::new();
+    splice(body, &screened.edits, &mut out).unwrap();
+    assert_eq!(out, b"\xff call [REDACTED:phone]\n\xfe [REDACTED:email]");
+    assert_eq!(screened.edits[0].pointer, None);
+}
+
+#[test]
+fn what_cannot_be_edited_is_blocked() {
+    let content = |query, path| Content { body: Body::Empty, query, path };
+    let blocked = |content: &Content<'_>, action| screened(content, action).map_err(|refused| refused.reason);
+    for action in [Redact, Mask, Block] {
+        assert_eq!(blocked(&content(Some("q=a%40b.com"), ""), action), Err(Reason::ContentBlocked));
+        assert_eq!(blocked(&content(None, "users/a@b.com"), action), Err(Reason::ContentBlocked));
+        assert_eq!(blocked(&content(Some("ssn=078%2D05-1120&x=1"), ""), action), Err(Reason::ContentBlocked));
+        assert_eq!(blocked(&content(Some("t=%2B1+415+555+0132"), ""), action), Err(Reason::ContentBlocked));
+        let form = Content::body(Body::Form(b"x=1&m=a%40b.com"));
+        assert_eq!(blocked(&form, action), Err(Reason::ContentBlocked));
+    }
+    assert_eq!(blocked(&content(Some("q=a%40b.com"), ""), Flag).unwrap().findings[0].count, 1);
+    for harmless in ["a=0780&b=51120", "id=12345678", "x=%", "x=%4", "x=%zz12345678"] {
+        assert_eq!(blocked(&content(Some(harmless), ""), Block), Ok(ResponseScreened::default()), "{harmless}");
+    }
+}
+
+#[test]
+fn pointers_name_the_place_and_hide_found_keys() {
+    let body = r#"{"list":[0,{"a@b.com":{"m":"c@d.org"}}]}"#;
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let edits = screened(&Content::body(Body::Json(document)), Redact).unwrap().edits;
+    let pointers: Vec<_> = edits.iter().map(|edit| edit.pointer.as_deref()).collect();
+    assert_eq!(pointers, [Some("/list/1/*"), Some("/list/1/*/m")]);
+}
+
+#[test]
+fn policies_can_read_texts_as_they_will_be_sent() {
+    let body = r#"{"a":"to a@b.com","b":"a\u0040b.com","c":4111111111111111,"d":"plain"}"#;
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let edits = screened(&Content::body(Body::Json(document)), Redact).unwrap().edits;
+    let sent = |key| text_as_sent(document.root().get(key).unwrap(), &edits).unwrap();
+    assert_eq!(sent("a"), "to [REDACTED:email]");
+    assert_eq!(sent("b"), "[REDACTED:email]");
+    assert_eq!(sent("c"), "[REDACTED:credit_card]");
+    assert_eq!(sent("d"), "plain");
+}
+
+#[test]
+fn findings_beyond_the_bound_refuse() {
+    let address = "a@b.co ";
+    let fits = address.repeat(FINDINGS_MAX);
+    assert_eq!(
+        screened(&Content::body(Body::Raw(fits.as_bytes())), Flag).unwrap().findings[0].count,
+        FINDINGS_MAX as u32
+    );
+    let full = address.repeat(FINDINGS_MAX + 1);
+    let refused = screened(&Content::body(Body::Raw(full.as_bytes())), Flag).unwrap_err();
+    assert_eq!(refused.reason, Reason::ScannerFailed);
+}
+
+#[test]
+fn a_match_at_every_byte_is_refused_or_searched_whole() {
+    for dense in ["a@", "1 ", "1@", "@1 1 1 1 1 1 1 1 "] {
+        let body = [dense.repeat(40_000).as_str(), " 078-05-1120"].concat();
+        match screened(&Content::body(Body::Raw(body.as_bytes())), Block) {
+            Err(refused) => assert!(matches!(refused.reason, Reason::ContentBlocked | Reason::ScannerFailed)),
+            Ok(_) => panic!("{dense:?} hid a finding"),
+        }
+    }
+}
+
+#[test]
+fn block_borders_hide_nothing() {
+    for before in (BLOCK_BYTES - 40..BLOCK_BYTES + 10).chain(2 * BLOCK_BYTES - 80..2 * BLOCK_BYTES) {
+        let body = format!("{} 078-05-1120 a@b.com {}", "x".repeat(before), "y".repeat(100));
+        let screened = screened(&Content::body(Body::Raw(body.as_bytes())), Redact).unwrap();
+        let starts: Vec<_> = screened.edits.iter().map(|edit| edit.range.start - before).collect();
+        assert_eq!(starts, [1, 13], "{before}");
+    }
+}
+
+#[test]
+fn requests_keep_their_identity_and_routes_without_rules_pass_unread() {
+    let rules = RuleSet::compile(&SafetyConfig::default(), &[route(0, "r")]).unwrap();
+    let content = Content::body(Body::Raw(b"078-05-1120"));
+    let passed = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default());
+    assert_eq!(passed, Ok(ResponseScreened::default()));
+}
+
+/// Text with findings, escapes and near misses in it.
+fn text() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("a@b.com".to_owned()),
+        Just("078-05-1120".to_owned()),
+        Just("4111 1111 1111 1111".to_owned()),
+        Just("+14155550132".to_owned()),
+        Just("\"\\\n".to_owned()),
+        "[ -~]{0,6}",
+        "\\PC{0,3}",
+    ];
+    prop::collection::vec(part, 0..5).prop_map(|parts| parts.concat())
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let number = prop_oneof![Just(json!(4_111_111_111_111_111_u64)), any::<i64>().prop_map(Value::from)];
+    prop_oneof![text().prop_map(Value::from), number, Just(Value::Null)].prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((text(), inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn edits_leave_valid_json_of_the_same_shape(
+        value in value(),
+        ascii in any::<bool>(),
+        action in prop::sample::select(vec![Redact, Mask]),
+    ) {
+        let mut body = value.to_string();
+        if ascii {
+            body = body.replace('@', "\\u0040");
+        }
+        let mut walker = Walker::new();
+        let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+        let rules = rules(action, Mode::Enforce);
+        let mut scan = Scan::default();
+        let content = Content::body(Body::Json(document));
+        let Ok(screened) = screen_response(&content, rules.request(0).unwrap(), &mut scan) else { return Ok(()) };
+        let mut out = Vec::new();
+        splice(body.as_bytes(), &screened.edits, &mut out).unwrap();
+        let mut again = Walker::new();
+        let sent = again.walk(&out, &Limits::default()).expect("valid JSON");
+        prop_assert_eq!(sent.nodes().count(), document.nodes().count());
+        for (before, after) in document.nodes().zip(sent.nodes()) {
+            if let Some(text) = text_as_sent(before, &screened.edits) {
+                prop_assert_eq!(Some(text.as_ref()), after.text());
+            }
+        }
+        if action == Redact {
+            // Numbers may be found anew: a placeholder in a key is a word beside them.
+            let rest = screen_response(&Content::body(Body::Json(sent)), rules.request(0).unwrap(), &mut scan).unwrap();
+            prop_assert!(rest.findings.iter().all(|finding| finding.detector != Detector::Email), "{:?}", rest.findings);
+        }
+    }
+}
