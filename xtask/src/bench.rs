@@ -160,12 +160,12 @@ impl Args {
 /// Builds, finds, mints and isolates, in this order: a build may need the network, and a namespace only holds what is
 /// started after it was entered.
 fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
-    let root = lab::root();
+    let build_directory = lab::build_directory()?;
+    let root = build_directory.join("bench");
     std::fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-    let root = std::fs::canonicalize(root)?;
     let acp = match &args.acp {
         Some(binary) => std::fs::canonicalize(binary).with_context(|| format!("{}", binary.display()))?,
-        None => root.with_file_name("release").join("acp"),
+        None => build_directory.join("release/acp"),
     };
     if args.acp.is_none() && (needs_acp || args.keys.is_none()) {
         acp::build(&acp)?;

@@ -146,10 +146,11 @@ fn audited_calls(binary: &Path, audit: &Path) -> Result<u64> {
     Ok(calls)
 }
 
-/// Whether a line of `acp audit query --format json` is a request that went upstream and came back.
+/// Whether a line of `acp audit query --format json` says that a request went upstream and came back: intent and
+/// outcome as one `request`, or the `outcome` alone where its intent has a line of its own. Each call has one such line.
 fn is_completed_call(line: &str) -> bool {
     let Ok(record) = serde_json::from_str::<Value>(line) else { return false };
-    record["kind"] == "request" && record["upstream_status"] == 200
+    (record["kind"] == "request" || record["kind"] == "outcome") && record["upstream_status"] == 200
 }
 
 fn spent_microusd(binary: &Path, ledger: &Path) -> Result<u64> {
@@ -163,12 +164,18 @@ fn spent_microusd(binary: &Path, ledger: &Path) -> Result<u64> {
     text.trim().parse().with_context(|| format!("the total of the ledger: {text:?}"))
 }
 
-/// Beside the built-in rule that maps scopes to permits: one policy that permits, one that forbids, neither empty.
+/// Beside the built-in rule that maps scopes to permits: a permit, and two forbids that apply to every call of the
+/// route, one reading an argument and one the findings.
 const POLICY: &str = r#"@id("bench.contacts")
 permit (principal, action == Action::"call", resource == Tool::"crm/contacts");
 
-@id("bench.no-export")
-forbid (principal, action == Action::"call", resource == Tool::"crm/export");
+@id("bench.no-bulk")
+forbid (principal, action == Action::"call", resource in Route::"/tools/crm")
+when { context.arguments has limit && context.arguments.limit > 100 };
+
+@id("bench.no-ssn")
+forbid (principal, action == Action::"call", resource in Route::"/tools/crm")
+when { context.findings.us_ssn > 0 };
 "#;
 
 /// The gateway's configuration. Every limit is counted on every request; `setting` says whether one can be reached.
@@ -274,7 +281,10 @@ mod tests {
     #[test]
     fn counts_only_requests_that_came_back_from_upstream() {
         assert!(is_completed_call(r#"{"kind":"request","upstream_status":200}"#));
-        assert!(!is_completed_call(r#"{"kind":"request","upstream_status":null,"outcome":"unknown"}"#));
+        assert!(is_completed_call(r#"{"kind":"outcome","upstream_status":200}"#));
+        assert!(!is_completed_call(r#"{"kind":"intent"}"#));
+        assert!(!is_completed_call(r#"{"kind":"outcome","decision":"error","outcome":"unknown"}"#));
+        assert!(!is_completed_call(r#"{"kind":"request","decision":"deny","reason":"rate_limited"}"#));
         assert!(!is_completed_call(r#"{"kind":"start"}"#));
         assert!(!is_completed_call("not JSON"));
     }

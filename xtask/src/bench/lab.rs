@@ -111,10 +111,14 @@ pub(super) fn congestion_control() -> String {
     fs::read_to_string(CONTROL).map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
-/// `target/bench` of the workspace this binary was built in, or of the current directory if that is gone.
-pub(super) fn root() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().filter(|path| path.is_dir());
-    workspace.unwrap_or(Path::new(".")).join("target/bench")
+/// The build directory this binary is in, two levels up from `debug/xtask`.
+///
+/// # Errors
+/// When the binary was moved elsewhere or is gone.
+pub(super) fn build_directory() -> Result<PathBuf> {
+    let binary = std::env::current_exe().context("this binary")?;
+    let directory = binary.ancestors().nth(2).filter(|path| path.is_dir());
+    directory.map(Path::to_owned).with_context(|| format!("{} is in no build directory", binary.display()))
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ use super::load::pace::Pace;
 use super::proc::ProcessTree;
 use super::sys::{self, Epoll};
 
-/// Attempts under way at once.
-const SLOTS: usize = 2_048;
+/// Attempts under way at once: more than are due in the time one is waited for, so that a gateway that accepts and
+/// does not answer cannot slow the offender down.
+const SLOTS: usize = 8_192;
 /// An attempt without an answer for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Room for an answer.
