@@ -1,3 +1,19 @@
-//! (see ARCHITECTURE.md)
+//! The slow side of the gateway, off the request path: start-up and shutdown, keys, name resolution, configuration,
+//! audit writer, ledger, kernel plane, admin.
+//!
+//! Threads: the audit writer and the ledger block on the disk, so each has a thread of its own; everything else is one
+//! tokio current-thread runtime. Workers never wait on any of them, except a request that needs a key, a lease, or
+//! (with `durability = "fsync"`) the disk.
 
+pub mod admin;
+pub mod audit_thread;
+pub mod audit_writer;
+pub mod gateway;
 pub mod jwks;
+pub mod ledger;
+pub mod ledger_thread;
+pub mod metrics;
+pub mod publish;
+pub mod resolve;
+pub mod service;
+pub mod status;

@@ -166,14 +166,14 @@ async fn decide<C: Carrier>(
     let head = inbound.head;
     let path = NormalPath::parse(head.path)
         .map_err(|fault| Stop::new(Layer::Routing, fault.reason()).detail(fault.to_string()))?;
-    let route = find_route(trail, &path)?;
+    let (route, rest) = find_route(trail, &path)?;
 
     let caller = identify(core, inbound, &route, carrier, trail).await?;
     let settings = Arc::clone(trail.settings());
     scopes_suffice(&caller, &route)?;
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
         .map_err(|refused| limited(refused, caller.identity(), carrier))?;
-    let tool = find_tool(trail, &route, head.method, &path)?;
+    let tool = find_tool(trail, &route, head.method, rest)?;
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
     trail.bytes_in = carrier.parts().0.len() as u64;
@@ -194,12 +194,13 @@ async fn decide<C: Carrier>(
     prepare(reservation, admitted, tool_list, &path, inbound, carrier, trail)
 }
 
-fn find_route(trail: &mut Trail, path: &NormalPath) -> Result<Arc<Route>, Stop> {
+/// The route of a path, and what of the path lies below it.
+fn find_route<'p>(trail: &mut Trail, path: &'p NormalPath<'_>) -> Result<(Arc<Route>, &'p str), Stop> {
     let settings = Arc::clone(trail.settings());
-    let (route, _) = settings.routes.find(path).ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownRoute))?;
+    let (route, rest) = settings.routes.find(path).ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownRoute))?;
     trail.route = Some(route.index);
     trail.latency.head = trail.lap();
-    Ok(Arc::clone(route))
+    Ok((Arc::clone(route), rest))
 }
 
 /// Verifies the token; a key that nobody has yet is asked for once.
@@ -255,7 +256,7 @@ fn find_tool(
     trail: &mut Trail,
     route: &Arc<Route>,
     method: &str,
-    path: &NormalPath,
+    rest: &str,
 ) -> Result<Option<Arc<Tool>>, Stop> {
     if route.protocol == Protocol::Mcp {
         if method != "POST" {
@@ -264,8 +265,8 @@ fn find_tool(
         return Ok(None);
     }
     let settings = Arc::clone(trail.settings());
-    let tool = settings.routes.tool(route, method, path);
-    let tool = tool.ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(path.as_str()))?;
+    let tool = settings.routes.tool(route, method, rest);
+    let tool = tool.ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(rest))?;
     trail.tool = Some(Arc::clone(tool));
     Ok(Some(Arc::clone(tool)))
 }
@@ -281,7 +282,7 @@ fn screen(
     caller: Authenticated,
     call: &Call<'_>,
     query: Option<&str>,
-    path: &NormalPath,
+    path: &NormalPath<'_>,
     settings: &Settings,
     scan: &mut Scan,
     trail: &mut Trail,

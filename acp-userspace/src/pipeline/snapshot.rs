@@ -32,6 +32,8 @@ pub struct Settings {
     pub policy: PolicySet,
     /// Limits and budgets.
     pub plan: Plan,
+    /// One per route: what its protocol's own messages (MCP `initialize`, `tools/list`) are admitted as, at no price.
+    pub protocol_tools: Vec<Tool>,
 }
 
 /// One request's world: settings, and what changes more often than they do.

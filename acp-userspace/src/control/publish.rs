@@ -1,0 +1,139 @@
+//! Makes snapshots and puts them in force.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::config::resolved::{Route, Tool, ToolMatch};
+use crate::identity::{Keys, Revocations};
+use crate::pipeline::{Addresses, Settings, Snapshot};
+use crate::policy::PolicySet;
+use crate::routing::RouteTable;
+use crate::safety::RuleSet;
+use crate::usage::Plan;
+
+/// A configuration that parses but cannot be put to work: every mistake, one per line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct SettingsMistakes(pub Vec<String>);
+
+/// Compiles a configuration for every layer.
+///
+/// # Errors
+/// Everything that is wrong, not just the first.
+pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMistakes> {
+    let mut mistakes = Vec::new();
+    let routes = RouteTable::compile(&config.routes, &config.upstreams, config.identity.issuers.len())
+        .map_err(|all| mistakes.extend(all.iter().map(ToString::to_string)))
+        .ok();
+    let rules =
+        RuleSet::compile(&config.safety, &config.routes).map_err(|error| mistakes.push(error.to_string())).ok();
+    let policy = PolicySet::compile(&config.policy, &config.identity.issuers, &config.routes)
+        .map_err(|all| mistakes.push(all.to_string()))
+        .ok();
+    let plan = Plan::compile(&config.usage);
+    let protocol_tools = config.routes.iter().map(|route| protocol_tool(route)).collect();
+    match (routes, rules, policy) {
+        (Some(routes), Some(rules), Some(policy)) => {
+            Ok(Settings { generation, config, routes, rules, policy, plan, protocol_tools })
+        }
+        _ => Err(SettingsMistakes(mistakes)),
+    }
+}
+
+/// What a route's protocol messages are admitted as: rate limits and the loop guard count them, no budget does.
+fn protocol_tool(route: &Route) -> Tool {
+    Tool {
+        index: usize::MAX,
+        name: format!("{}#protocol", route.name).into(),
+        matcher: ToolMatch::Mcp { name: String::new() },
+        verb: "list".into(),
+        price_picousd: 0,
+        labels: Vec::new(),
+    }
+}
+
+/// The one writer of the current snapshot. Keys, addresses and settings change at different times; each change is a
+/// new snapshot that keeps the rest.
+#[derive(Debug)]
+pub struct Publisher {
+    current: Arc<ArcSwap<Snapshot>>,
+    writing: Mutex<()>,
+}
+
+impl Publisher {
+    /// Begins with a first snapshot, without keys or addresses.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let keys = Keys::for_config(&settings.config.identity, None);
+        let snapshot = Snapshot {
+            generation: 1,
+            settings: Arc::new(settings),
+            keys: Arc::new(keys),
+            revoked: Arc::new(Revocations::default()),
+            addresses: Arc::new(Addresses::default()),
+        };
+        Self { current: Arc::new(ArcSwap::from_pointee(snapshot)), writing: Mutex::new(()) }
+    }
+
+    /// Where workers read it.
+    #[must_use]
+    pub fn current(&self) -> &Arc<ArcSwap<Snapshot>> {
+        &self.current
+    }
+
+    /// New keys, unless they were made for settings that are no longer in force.
+    pub fn keys(&self, keys: Arc<Keys>) {
+        self.change(|old| {
+            let fits = keys.issuers().len() == old.settings.config.identity.issuers.len()
+                && keys
+                    .issuers()
+                    .iter()
+                    .zip(&old.settings.config.identity.issuers)
+                    .all(|(keys, issuer)| Arc::ptr_eq(keys.issuer(), issuer));
+            fits.then(|| Snapshot { keys: Arc::clone(&keys), ..next(old) })
+        });
+    }
+
+    /// New addresses, for the settings of `generation`.
+    pub fn addresses(&self, generation: u64, addresses: Addresses) {
+        let addresses = Arc::new(addresses);
+        self.change(|old| {
+            (old.settings.generation == generation).then(|| Snapshot { addresses: Arc::clone(&addresses), ..next(old) })
+        });
+    }
+
+    /// New settings, with the addresses resolved for them; keys of unchanged issuers stay.
+    pub fn settings(&self, settings: Arc<Settings>, addresses: Addresses) {
+        let addresses = Arc::new(addresses);
+        self.change(|old| {
+            let keys = Keys::for_config(&settings.config.identity, Some(&old.keys));
+            Some(Snapshot {
+                settings: Arc::clone(&settings),
+                keys: Arc::new(keys),
+                addresses: Arc::clone(&addresses),
+                ..next(old)
+            })
+        });
+    }
+
+    fn change(&self, make: impl Fn(&Snapshot) -> Option<Snapshot>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.current.load_full();
+        if let Some(new) = make(&old) {
+            self.current.store(Arc::new(new));
+        }
+    }
+}
+
+/// The same parts under the next number.
+fn next(old: &Snapshot) -> Snapshot {
+    Snapshot {
+        generation: old.generation + 1,
+        settings: Arc::clone(&old.settings),
+        keys: Arc::clone(&old.keys),
+        revoked: Arc::clone(&old.revoked),
+        addresses: Arc::clone(&old.addresses),
+    }
+}
