@@ -29,9 +29,11 @@ mod loop_guard;
 pub(crate) mod plan;
 mod retry;
 mod subject;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{admit, denied, peek, settle};
 pub use fields::{write_rate_limit, write_rate_limit_policy, write_retry_after};
@@ -220,7 +222,6 @@ impl Admitted {
     }
 
     /// What is held.
-    #[must_use]
     pub fn hold(&self) -> &Hold {
         &self.hold
     }

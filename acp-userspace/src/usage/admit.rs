@@ -114,6 +114,9 @@ impl From<Refused> for Stop {
     }
 }
 
+/// A slot's key and its entry when it was read, if it had one.
+type Found = (u128, Option<Entry>);
+
 /// A limit's charge, as needed to take it back.
 struct Charge {
     before: u64,
@@ -164,7 +167,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Reads every limit: its entry, or `None` for an observed limit that is exhausted.
-    fn check_limits(&mut self) -> Result<SmallVec<[Option<(u128, Option<Entry>)>; 4]>, Stop> {
+    fn check_limits(&mut self) -> Result<SmallVec<[Option<Found>; 4]>, Stop> {
         let mut found = SmallVec::new();
         for rule in &self.plan.limits {
             match self.check(rule, Reason::RateLimited) {
@@ -179,7 +182,7 @@ impl<'r> Attempt<'r> {
         Ok(found)
     }
 
-    fn check(&self, rule: &LimitRule, reason: Reason) -> Result<(u128, Option<Entry>), Refused> {
+    fn check(&self, rule: &LimitRule, reason: Reason) -> Result<Found, Refused> {
         let key = rule.key(self.identity);
         let entry = self.usage.limits.find(key);
         match rule.rate.charge(entry.map_or(0, Entry::payload), self.tick) {
@@ -188,7 +191,7 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<(u128, Option<Entry>)>, Stop> {
+    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<Found>, Stop> {
         let Some(guard) = self.plan.guard else { return Ok(None) };
         let key = number(digest) ^ principal(self.identity, Per::User) ^ tool_number(&tool.name);
         let entry = self.usage.loops.find(key);
@@ -264,7 +267,7 @@ impl<'r> Attempt<'r> {
         remainders.map(|remainder| u64::try_from(share(remainder)).unwrap_or(u64::MAX)).min().unwrap_or(u64::MAX)
     }
 
-    fn count(&mut self, call: Option<(u128, Option<Entry>)>) -> Result<(), Stop> {
+    fn count(&mut self, call: Option<Found>) -> Result<(), Stop> {
         let (Some(guard), Some((key, entry))) = (self.plan.guard, call) else { return Ok(()) };
         let tick = self.tick;
         match self.usage.loops.update(key, self.tenant, tick, entry, |payload| guard.count(payload, tick)) {
@@ -277,7 +280,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Charges what [`Attempt::check_limits`] found room in. Returns the tightest enforced limit.
-    fn charge_limits(&mut self, found: &[Option<(u128, Option<Entry>)>]) -> Result<Option<LimitState>, Stop> {
+    fn charge_limits(&mut self, found: &[Option<Found>]) -> Result<Option<LimitState>, Stop> {
         let plan = self.plan;
         let mut tightest: Option<(u64, &LimitRule, u64)> = None;
         for (rule, found) in plan.limits.iter().zip(found) {

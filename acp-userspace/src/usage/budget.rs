@@ -279,6 +279,7 @@ impl Budgets {
         if period_end_secs.is_some() {
             // Before money changes: a refund that sees the new money sees this too and stays away.
             slot.period_generation.store(generation, Ordering::Release);
+            slot.headroom.store(UNKNOWN, Ordering::Release);
         }
         let mut money = slot.money.load(Ordering::Acquire);
         let before = loop {
@@ -302,6 +303,14 @@ impl Budgets {
         // Money before headroom falls: a worker between the two waits rather than be refused.
         slot.deposit(lease);
         slot.headroom.store(headroom, Ordering::Release);
+    }
+
+    /// Publishes what the budget has beyond the lease, if a lease was published before.
+    pub(crate) fn publish_headroom(&self, index: usize, headroom: u64) {
+        let slot = &self.slots[index].headroom;
+        if slot.load(Ordering::Acquire) != UNKNOWN {
+            slot.store(headroom, Ordering::Release);
+        }
     }
 
     /// Takes everything available out of the slot.

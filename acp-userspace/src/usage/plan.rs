@@ -4,6 +4,7 @@
 //! was counted and spent survives a reload that edits the rule's numbers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::resolved::{Budget, Mode, Per, RateLimit, UsageConfig};
@@ -13,7 +14,7 @@ use crate::usage::budget::{AMOUNT_MAX, rule_tag};
 use crate::usage::gcra::Rate;
 use crate::usage::loop_guard::Guard;
 
-/// The rules of one configuration generation. Compiling is pure; looking up costs nothing but the rules' number.
+/// The rules of one configuration generation. Looking up costs nothing but the rules' number.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) limits: Vec<LimitRule>,
@@ -23,6 +24,7 @@ pub struct Plan {
     pub(crate) retry_mask: u128,
     pub(crate) calls_in_flight_max: u64,
     pub(crate) holds_share_percent: u64,
+    serial: u64,
 }
 
 /// A compiled rate limit.
@@ -57,6 +59,7 @@ impl Plan {
     /// Compiles the rules.
     #[must_use]
     pub fn compile(config: &UsageConfig) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
         Self {
             limits: config.rate_limits.iter().map(LimitRule::new).collect(),
             budgets: config.budgets.iter().map(BudgetRule::new).collect(),
@@ -65,7 +68,13 @@ impl Plan {
             retry_mask: mask("retry", ""),
             calls_in_flight_max: u64::from(config.calls_in_flight_max.max(1)),
             holds_share_percent: u64::from(config.holds_user_share_percent.clamp(1, 100)),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Tells plans apart; never 0.
+    pub(crate) const fn serial(&self) -> u64 {
+        self.serial
     }
 
     pub(crate) fn budget_of(&self, tag: u64) -> Option<&BudgetRule> {

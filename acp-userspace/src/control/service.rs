@@ -1,0 +1,444 @@
+//! The control side's tokio runtime: signals of the process and of the workers, keys, names, reloads, admin, the
+//! kernel plane's upkeep.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc as sync_mpsc;
+use std::time::{Duration, Instant};
+
+use notify::Watcher;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::admin::{self, Command, Surface};
+use super::audit_thread::{AuditEvents, Detail};
+use super::audit_writer::AuditHealth;
+use super::jwks::{KeyService, Refetch};
+use super::publish::{self, Publisher};
+use super::resolve;
+use super::status::Status;
+use crate::audit::json::EventKind;
+use crate::clock::mono_ns;
+use crate::config::Config;
+use crate::config::resolved::Issuer;
+use crate::ids::TenantId;
+use crate::kernel::penalty::PenaltyBook;
+use crate::kernel::source::Sources;
+use crate::kernel::{ConnClosed, KernelPlane};
+use crate::pipeline::Settings;
+use crate::routing::address::{self, Guarded};
+use crate::server::{KeyWanted, Shared, Signal};
+
+/// Between looks at the workers' queues: how fast an ignored limit becomes a penalty.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Between drains of the kernel's ring (see [`crate::kernel::ledger::EVENTS_BYTES`]).
+const KERNEL_DRAIN: Duration = Duration::from_millis(50);
+
+/// Between updates of the figures that metrics show.
+const FIGURES: Duration = Duration::from_millis(500);
+
+/// After a change of a watched file, until it is read: editors write in several steps.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Key requests under way to the key service.
+const REFETCHES_MAX: usize = 256;
+
+/// Where the configuration comes from, for reloads.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// This file; it and the policies beside it are watched.
+    File(PathBuf),
+    /// Nowhere: it cannot change.
+    Fixed,
+}
+
+/// What the service works on.
+pub struct Parts {
+    /// Where the configuration came from.
+    pub source: Source,
+    /// Shared with the workers.
+    pub shared: Arc<Shared>,
+    /// Puts snapshots in force.
+    pub publisher: Arc<Publisher>,
+    /// Health and figures.
+    pub status: Arc<Status>,
+    /// The log.
+    pub events: AuditEvents,
+    /// The log's health.
+    pub audit_health: Arc<AuditHealth>,
+    /// The kernel plane.
+    pub plane: Box<dyn KernelPlane>,
+    /// Queues of workers, new ones as workers are replaced.
+    pub queues: sync_mpsc::Receiver<(usize, rtrb::Consumer<Signal>)>,
+    /// Addresses an upstream must not have: our own listeners.
+    pub own: Vec<std::net::SocketAddr>,
+}
+
+/// Runs until the gateway has drained. Sends the address of the metrics surface once everything is up.
+///
+/// # Errors
+/// An admin surface cannot be opened, or signals cannot be handled.
+pub fn run(parts: Parts, ready: oneshot::Sender<std::net::SocketAddr>, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move { Service::start(parts).await?.run(ready, stopped).await })
+}
+
+struct Service {
+    parts: Parts,
+    surface: Surface,
+    book: PenaltyBook,
+    queues: Vec<Option<rtrb::Consumer<Signal>>>,
+    keys: mpsc::Sender<Refetch>,
+    commands: mpsc::Receiver<Command>,
+    metrics: std::net::SocketAddr,
+    changes: mpsc::Receiver<()>,
+    _watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Service {
+    async fn start(parts: Parts) -> anyhow::Result<Self> {
+        let surface = Surface { shared: Arc::clone(&parts.shared), status: Arc::clone(&parts.status) };
+        let settings = Arc::clone(&parts.shared.snapshot.load().settings);
+        let config = &settings.config;
+        let metrics = admin::serve_metrics(config.admin.metrics, surface.clone()).await?;
+        let (sender, commands) = mpsc::channel(16);
+        admin::serve_socket(&config.admin.socket, surface.clone(), sender).await?;
+        refresh_addresses(&parts, &settings).await;
+        let keys = start_keys(&parts, &settings).await;
+        let sources = Arc::new(Sources::new(&config.kernel, &config.listen.trusted_proxies));
+        for inert in sources.inert() {
+            tracing::warn!("kernel.source {:?} is never refused: {:?}", inert.cidr, inert.why);
+        }
+        let book = PenaltyBook::new(&config.kernel, sources);
+        let (changed, changes) = mpsc::channel(1);
+        let watcher = watch(&parts.source, changed);
+        Ok(Self { surface, book, queues: Vec::new(), keys, commands, metrics, changes, _watcher: watcher, parts })
+    }
+
+    async fn run(mut self, ready: oneshot::Sender<std::net::SocketAddr>, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut resolve = tokio::time::interval_at(tokio::time::Instant::now() + resolve::REFRESH, resolve::REFRESH);
+        let (mut drained, mut figured) = (Instant::now(), Instant::now());
+        self.figures();
+        let _ = ready.send(self.metrics);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    self.hear_workers();
+                    if drained.elapsed() >= KERNEL_DRAIN {
+                        drained = Instant::now();
+                        self.hear_kernel();
+                    }
+                    if figured.elapsed() >= FIGURES {
+                        figured = Instant::now();
+                        self.figures();
+                    }
+                    if stopped() {
+                        self.hear_workers();
+                        self.hear_kernel();
+                        return Ok(());
+                    }
+                }
+                _ = terminate.recv() => self.stop("SIGTERM"),
+                _ = interrupt.recv() => self.stop("SIGINT"),
+                _ = hangup.recv() => { let _ = self.reload("SIGHUP").await; }
+                Some(()) = self.changes.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    while self.changes.try_recv().is_ok() {}
+                    let _ = self.reload("a watched file changed").await;
+                }
+                _ = resolve.tick() => {
+                    let settings = Arc::clone(&self.parts.shared.snapshot.load().settings);
+                    refresh_addresses(&self.parts, &settings).await;
+                }
+                Some(command) = self.commands.recv() => self.obey(command).await,
+            }
+        }
+    }
+
+    /// The first signal drains, the second ends the process (THREATS B7).
+    fn stop(&self, why: &str) {
+        if self.parts.shared.draining.load(Ordering::Acquire) {
+            tracing::warn!("{why} again: ending at once");
+            std::process::exit(130);
+        }
+        tracing::info!("{why}: draining");
+        self.parts.shared.drain();
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Reload(answer) => {
+                let result = self.reload("admin").await;
+                let _ = answer.send(result);
+            }
+            Command::Pardon(source, answer) => {
+                let pardoned = self.pardon(source, "admin");
+                let _ = answer.send(pardoned);
+            }
+            Command::Penalties(answer) => {
+                let now = mono_ns();
+                let list = self.parts.plane.penalties(now).into_iter();
+                let list = list.map(|(source, penalty)| (source, penalty.until_ns.saturating_sub(now) / 1_000_000_000));
+                let _ = answer.send(list.collect());
+            }
+            Command::Stop => {
+                self.event(EventKind::Admin, vec![("action", text("stop"))]);
+                self.stop("admin");
+            }
+        }
+    }
+
+    fn hear_workers(&mut self) {
+        while let Ok((worker, queue)) = self.parts.queues.try_recv() {
+            if self.queues.len() <= worker {
+                self.queues.resize_with(worker + 1, || None);
+            }
+            self.queues[worker] = Some(queue);
+        }
+        for at in 0..self.queues.len() {
+            while let Some(signal) = self.queues[at].as_mut().and_then(|queue| queue.pop().ok()) {
+                self.hear(signal);
+            }
+        }
+    }
+
+    fn hear(&mut self, signal: Signal) {
+        match signal {
+            Signal::KeyWanted(wanted) => self.ask_key(wanted),
+            Signal::IgnoredLimit { source, tenant } => self.ignored(source, &tenant),
+            Signal::Verified { source, tenant } => {
+                if self.book.verified(source, &tenant, mono_ns()) {
+                    self.pardon(source, "another tenant verified from there");
+                }
+            }
+            Signal::Closed(closed) => closed_event(&self.parts, &closed),
+        }
+    }
+
+    fn ask_key(&self, wanted: KeyWanted) {
+        let (done, told) = oneshot::channel();
+        let refetch = Refetch { issuer: wanted.issuer, kid: wanted.kid, done };
+        // A service with a full queue is behind; the request waits out its second and answers 401.
+        if self.keys.try_send(refetch).is_ok() {
+            let answered = wanted.answered;
+            tokio::spawn(async move {
+                let _ = told.await;
+                answered.store(true, Ordering::Release);
+            });
+        }
+    }
+
+    fn ignored(&mut self, source: IpAddr, tenant: &TenantId) {
+        let now = mono_ns();
+        let Some(penalty) = self.book.ignored(source, tenant, now) else { return };
+        let secs = penalty.until_ns.saturating_sub(now).div_ceil(1_000_000_000);
+        match self.parts.plane.penalise(source, penalty) {
+            Ok(()) => {
+                tracing::info!(%source, tenant = &*tenant.tenant, secs, "source refused by the kernel plane");
+                let detail = vec![
+                    ("source", text(source)),
+                    ("tenant", text(&tenant.tenant)),
+                    ("issuer", text(&tenant.issuer)),
+                    ("seconds", Detail::Number(secs)),
+                ];
+                self.event(EventKind::KernelPenalty, detail);
+            }
+            Err(error) => tracing::warn!(%source, %error, "cannot refuse a source"),
+        }
+    }
+
+    fn pardon(&mut self, source: IpAddr, why: &str) -> bool {
+        match self.parts.plane.pardon(source) {
+            Ok(true) => {
+                self.event(EventKind::KernelPardon, vec![("source", text(source)), ("why", text(why))]);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::warn!(%source, %error, "cannot pardon a source; its penalty ends by its deadline");
+                false
+            }
+        }
+    }
+
+    fn hear_kernel(&mut self) {
+        let mut closed = Vec::new();
+        self.parts.plane.drain(&mut |row| closed.push(*row));
+        for row in &closed {
+            closed_event(&self.parts, row);
+        }
+    }
+
+    fn figures(&self) {
+        let stats = self.parts.plane.stats();
+        let status = &self.parts.status;
+        status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
+        status.kernel_closed.store(stats.closed, Ordering::Relaxed);
+        status.kernel_lost.store(stats.lost, Ordering::Relaxed);
+        status.kernel_penalties.store(self.parts.plane.penalties(mono_ns()).len() as u64, Ordering::Relaxed);
+        status.audit_ok.store(self.parts.audit_health.is_accepting(), Ordering::Relaxed);
+        let numbers = self.parts.audit_health.numbers();
+        status.audit_records.store(numbers.records, Ordering::Relaxed);
+        status.audit_bytes.store(numbers.bytes, Ordering::Relaxed);
+        status.audit_summarised.store(numbers.summarised, Ordering::Relaxed);
+        status.keys_degraded.store(self.parts.shared.snapshot.load().keys.degraded(), Ordering::Relaxed);
+    }
+
+    /// Reads the configuration again. What cannot be put in force leaves the old one as it is, and says why.
+    async fn reload(&mut self, why: &str) -> Result<u64, String> {
+        let Source::File(path) = self.parts.source.clone() else {
+            return Err("this configuration has no file to read again".to_owned());
+        };
+        let old = Arc::clone(&self.parts.shared.snapshot.load().settings);
+        let generation = old.generation + 1;
+        let read = tokio::task::spawn_blocking(move || {
+            let config = crate::config::load(&path).map_err(|mistakes| mistakes.to_string())?;
+            publish::compile(config, generation).map_err(|mistakes| mistakes.to_string())
+        });
+        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
+        let changed = read.and_then(|settings| match needs_restart(&old.config, &settings.config) {
+            keys if keys.is_empty() => Ok(settings),
+            keys => Err(format!("needs a restart: {}", keys.join(", "))),
+        });
+        self.parts.status.reload_failed.store(changed.is_err(), Ordering::Relaxed);
+        match changed {
+            Ok(settings) if settings.config.digest == old.config.digest && settings.policy.digest() == old.policy.digest() => {
+                Ok(old.generation)
+            }
+            Ok(settings) => {
+                self.adopt(Arc::new(settings)).await;
+                tracing::info!(generation, "{why}: configuration reloaded");
+                Ok(generation)
+            }
+            Err(mistakes) => {
+                tracing::error!("{why}: configuration refused, the old one stays:\n{mistakes}");
+                self.event(EventKind::Reload, vec![("result", text("refused")), ("mistakes", text(&mistakes))]);
+                Err(mistakes)
+            }
+        }
+    }
+
+    async fn adopt(&mut self, settings: Arc<Settings>) {
+        let old = self.parts.shared.snapshot.load_full();
+        let addresses = resolve::resolve(&settings.config.upstreams, &self.parts.own, &old.addresses).await;
+        self.parts.publisher.settings(Arc::clone(&settings), addresses);
+        self.keys = start_keys(&self.parts, &settings).await;
+        let kernel = &settings.config.kernel;
+        self.book.configure(kernel, Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies)));
+        self.parts.status.reloads.fetch_add(1, Ordering::Relaxed);
+        let detail = vec![
+            ("result", text("accepted")),
+            ("generation", Detail::Number(settings.generation)),
+            ("config", Detail::Digest(settings.config.digest)),
+            ("policy", Detail::Digest(*settings.policy.digest())),
+        ];
+        self.event(EventKind::Reload, detail);
+    }
+
+    fn event(&self, kind: EventKind, detail: Vec<(&'static str, Detail)>) {
+        if !self.parts.events.send(kind, detail) {
+            tracing::warn!(?kind, "the audit writer is behind; an event was lost");
+        }
+        let _ = &self.surface;
+    }
+}
+
+fn text(value: impl ToString) -> Detail {
+    Detail::Text(value.to_string())
+}
+
+/// One row of the kernel's ledger, joined to the audit by cookie.
+fn closed_event(parts: &Parts, closed: &ConnClosed) {
+    let tenant = parts.plane.tenants().tenant(closed.tenant);
+    let mut detail = vec![
+        ("cookie", Detail::Number(closed.cookie)),
+        ("bytes_in", Detail::Number(closed.bytes_in)),
+        ("bytes_out", Detail::Number(closed.bytes_acked)),
+        ("segments_in", Detail::Number(u64::from(closed.segs_in))),
+        ("segments_out", Detail::Number(u64::from(closed.segs_out))),
+        ("retransmits", Detail::Number(u64::from(closed.retrans))),
+        ("srtt_us", Detail::Number(u64::from(closed.srtt_us))),
+        ("duration_ns", Detail::Number(closed.duration_ns)),
+    ];
+    match tenant {
+        _ if closed.flags & crate::kernel::ledger::MULTI != 0 => detail.push(("tenant", text("mixed"))),
+        Some(tenant) => detail.extend([("tenant", text(&tenant.tenant)), ("issuer", text(&tenant.issuer))]),
+        None => {}
+    }
+    if !parts.events.send(EventKind::ConnectionClosed, detail) {
+        tracing::debug!("the audit writer is behind; a connection's row was lost");
+    }
+}
+
+async fn refresh_addresses(parts: &Parts, settings: &Arc<Settings>) {
+    let old = parts.shared.snapshot.load_full();
+    let addresses = resolve::resolve(&settings.config.upstreams, &parts.own, &old.addresses).await;
+    if addresses != *old.addresses {
+        parts.publisher.addresses(settings.generation, addresses);
+    }
+}
+
+/// Starts the key service of a configuration; the one before it ends when its sender is dropped.
+async fn start_keys(parts: &Parts, settings: &Arc<Settings>) -> mpsc::Sender<Refetch> {
+    let identity = &settings.config.identity;
+    let dev = identity.dev_issuer;
+    let own = parts.own.clone();
+    let guard = move |issuer: &Issuer, ip: IpAddr, port: u16| {
+        if dev && ip.is_loopback() {
+            return Ok(());
+        }
+        let rules = Guarded { allow_private: &issuer.allow_private, allow_loopback: &[] };
+        address::check(std::net::SocketAddr::new(ip, port), rules, &own).map_err(|error| error.to_string())
+    };
+    let publisher = Arc::clone(&parts.publisher);
+    let previous = Arc::clone(&parts.shared.snapshot.load().keys);
+    let mut service =
+        KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys));
+    service.load_initial().await;
+    let (sender, requests) = mpsc::channel(REFETCHES_MAX);
+    tokio::spawn(service.run(requests));
+    sender
+}
+
+/// Keys of the file that only a new process can adopt: privileges and descriptors are gone by now.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    let mut compare = |same: bool, key| {
+        if !same {
+            keys.push(key);
+        }
+    };
+    compare(old.listen.address == new.listen.address, "listen.address");
+    compare(old.listen.workers == new.listen.workers, "listen.workers");
+    compare(old.audit.dir == new.audit.dir, "audit.dir");
+    compare(old.audit.ring_bytes == new.audit.ring_bytes, "audit.ring_bytes");
+    compare(old.usage.ledger == new.usage.ledger, "usage.ledger");
+    compare(old.usage.slots == new.usage.slots, "usage.slots");
+    compare(old.kernel.mode == new.kernel.mode, "kernel.mode");
+    compare(old.kernel.cgroup == new.kernel.cgroup, "kernel.cgroup");
+    compare(old.admin.socket == new.admin.socket, "admin.socket");
+    compare(old.admin.metrics == new.admin.metrics, "admin.metrics");
+    keys
+}
+
+/// Watches the configuration's directory: policies lie beside it. Where it cannot be watched, SIGHUP still works.
+fn watch(source: &Source, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let Source::File(path) = source else { return None };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let ours = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml" || extension == "cedar");
+    let watching = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(ours)) {
+            let _ = changed.try_send(());
+        }
+    })
+    .and_then(|mut watcher| watcher.watch(dir, notify::RecursiveMode::Recursive).map(|()| watcher));
+    watching.inspect_err(|error| tracing::warn!(%error, "files are not watched; reload with SIGHUP")).ok()
+}
