@@ -21,6 +21,7 @@ use anyhow::{Context as _, Result, bail};
 mod acp;
 mod chart;
 mod flood;
+mod guard;
 mod histogram;
 mod host;
 mod http;

@@ -11,6 +11,9 @@ use super::keys::{TENANTS, USERS};
 use super::lab::{self, Lab};
 use super::measure::Sizes;
 
+/// A load average above this is somebody else's work.
+const BUSY: f64 = 0.5;
+
 /// Facts about the run.
 #[derive(Default)]
 pub(super) struct Host {
@@ -73,6 +76,7 @@ fn facts(lab: &Lab, network: &str, load: String) -> Vec<(&'static str, String)> 
     let mut facts = vec![
         ("cpu", format!("{} × {}", core_count(), cpu_model())),
         ("kernel", read_line("/proc/sys/kernel/osrelease")),
+        ("load average", format!("{:.2} in the minute before", load_average().unwrap_or(f64::NAN))),
         ("congestion control", lab::congestion_control()),
         ("network", network.to_owned()),
     ];
@@ -97,6 +101,11 @@ fn caveats(lab: &Lab) -> Vec<String> {
             .to_owned(),
         "nginx and HAProxy are what the distribution ships; newer releases may differ.".to_owned(),
     ];
+    if load_average().is_some_and(|load| load > BUSY) {
+        caveats.push(
+            "The machine was busy before the run: expect a wide spread, and repeat it on an idle one.".to_owned(),
+        );
+    }
     if lab.cores.shared() {
         caveats
             .push("Server, load and backend share all cores: CPU per request includes their cache misses.".to_owned());
@@ -121,6 +130,11 @@ fn cpu_model() -> String {
 
 fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Runnable threads, averaged over the last minute; what others did to the machine before the run.
+fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
 fn read_line(file: &str) -> String {

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::guard;
 use super::lab::Lab;
 use super::load::{self, Outcome};
 use super::row::Row;
@@ -58,6 +59,10 @@ pub(super) fn measure(
     seed: u64,
 ) -> Result<Sample> {
     let running = row.start(lab, backend.1)?;
+    if row.verifies_tokens() {
+        let token = lab.keys.read_tokens()?.swap_remove(0);
+        guard::refuses_bad_tokens(running.address(), &token).with_context(|| row.name().to_owned())?;
+    }
     let watched = running.server(backend.0);
     let saturated = load::Args {
         target: running.address(),

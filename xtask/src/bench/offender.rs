@@ -5,26 +5,28 @@
 //! the report shows when the pace was not kept. Connections are reset when done: an offender who leaves TIME_WAITs
 //! behind runs out of ports before the gateway is tested.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::http::{Progress, Request, read_answer};
+use super::http::Request;
 use super::load::pace::Pace;
 use super::proc::ProcessTree;
 use super::sys::{self, Epoll};
+
+mod attempt;
+
+use attempt::{Attempt, End};
 
 /// Attempts under way at once: more than are due in the time one is waited for, so that a gateway that accepts and
 /// does not answer cannot slow the offender down.
 const SLOTS: usize = 8_192;
 /// An attempt without an answer for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Room for an answer.
-const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
 /// What to attempt. Given on the command line of the hidden `offend` part.
 #[derive(clap::Args, Clone, Debug)]
@@ -68,25 +70,6 @@ impl Args {
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect()
     }
-}
-
-/// How an attempt ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
-    /// `ECONNREFUSED`: the kernel refused it before anything was accepted.
-    Refused,
-    /// Status 429.
-    Limited,
-    /// Status 200.
-    Served,
-    /// Accepted, then closed or reset without an answer.
-    Dropped,
-    /// Another answer.
-    Other,
-    /// No answer in time.
-    Unanswered,
-    /// Not made: no slot, port or descriptor was free.
-    NotMade,
 }
 
 /// What came of the attempts due in the window.
@@ -176,17 +159,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// One attempt under way.
-struct Attempt {
-    stream: TcpStream,
-    due: Duration,
-    /// Whether the connection is known to stand.
-    connected: bool,
-    out: Vec<u8>,
-    sent: usize,
-    input: Vec<u8>,
-}
-
 /// The event loop.
 struct Offender<'a> {
     args: &'a Args,
@@ -266,7 +238,7 @@ impl<'a> Offender<'a> {
             Ok(stream) => {
                 let mut out = Vec::new();
                 self.request.write_numbered(number, &mut out);
-                *place = Some(Attempt { stream, due, connected: false, out, sent: 0, input: Vec::new() });
+                *place = Some(Attempt::new(stream, due, out));
             }
             Err(error) => {
                 self.free.push(slot);
@@ -309,48 +281,10 @@ impl<'a> Offender<'a> {
     }
 }
 
-impl Attempt {
-    /// Goes on as far as it can; how it ended, if it did.
-    fn advance(&mut self) -> Option<End> {
-        if !self.connected {
-            match self.stream.take_error() {
-                Ok(None) => self.connected = true,
-                Ok(Some(error)) if error.kind() == ErrorKind::ConnectionRefused => return Some(End::Refused),
-                Ok(Some(_)) | Err(_) => return Some(End::Dropped),
-            }
-        }
-        while self.sent < self.out.len() {
-            match self.stream.write(&self.out[self.sent..]) {
-                Ok(count) => self.sent += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(_) => break,
-            }
-        }
-        self.receive()
-    }
-
-    fn receive(&mut self) -> Option<End> {
-        let mut buffer = [0; 2_048];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Some(End::Dropped),
-                Ok(count) => self.input.extend_from_slice(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(_) => return Some(End::Dropped),
-            }
-            match read_answer(&self.input) {
-                Progress::Partial if self.input.len() <= ANSWER_BYTES_MAX => {}
-                Progress::Complete(answer) if answer.status == 429 => return Some(End::Limited),
-                Progress::Complete(answer) if answer.status == 200 => return Some(End::Served),
-                _ => return Some(End::Other),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener};
 
     fn offend(target: SocketAddr, rate: f64) -> Outcome {

@@ -54,6 +54,11 @@ impl Row {
         matches!(self, Self::Acp | Self::AcpEpoll | Self::AcpBaseline)
     }
 
+    /// Whether it has to refuse a bad token.
+    pub(super) fn verifies_tokens(self) -> bool {
+        self.is_acp() || matches!(self, Self::HaproxyJwt | Self::EnvoyJwt)
+    }
+
     /// Why it cannot run here, if so.
     ///
     /// # Errors
