@@ -85,7 +85,7 @@ pub trait Carrier {
     /// A principal came back inside its own Retry-After.
     fn ignored_limit(&mut self, identity: &Identity);
     /// Asks for a key and waits for new ones, at most a second; false if none came.
-    async fn await_key(&mut self, issuer: usize, kid: &str) -> bool;
+    async fn await_key(&mut self, issuer: usize, kid: &Arc<str>) -> bool;
     /// Waits a little for a budget lease; false when patience (a second per request) is used up.
     async fn await_lease(&mut self) -> bool;
     /// Waits until the log is on disk up to `position`.

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as sync_mpsc;
 use std::time::{Duration, Instant};
@@ -55,6 +55,9 @@ pub enum Source {
     Fixed,
 }
 
+/// The control thread's; the supervisor borrows it for a moment when it starts a worker.
+pub type SharedPlane = Arc<Mutex<Box<dyn KernelPlane>>>;
+
 /// What the service works on.
 pub struct Parts {
     /// Where the configuration came from.
@@ -70,11 +73,17 @@ pub struct Parts {
     /// The log's health.
     pub audit_health: Arc<AuditHealth>,
     /// The kernel plane.
-    pub plane: Box<dyn KernelPlane>,
+    pub plane: SharedPlane,
     /// Queues of workers, new ones as workers are replaced.
     pub queues: sync_mpsc::Receiver<(usize, rtrb::Consumer<Signal>)>,
     /// Addresses an upstream must not have: our own listeners.
     pub own: Vec<std::net::SocketAddr>,
+}
+
+impl Parts {
+    fn plane(&self) -> MutexGuard<'_, Box<dyn KernelPlane>> {
+        self.plane.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs until the gateway has drained. Sends the address of the metrics surface once everything is up.
@@ -185,7 +194,7 @@ impl Service {
             }
             Command::Penalties(answer) => {
                 let now = mono_ns();
-                let list = self.parts.plane.penalties(now).into_iter();
+                let list = self.parts.plane().penalties(now).into_iter();
                 let list = list.map(|(source, penalty)| (source, penalty.until_ns.saturating_sub(now) / 1_000_000_000));
                 let _ = answer.send(list.collect());
             }
@@ -240,7 +249,7 @@ impl Service {
         let now = mono_ns();
         let Some(penalty) = self.book.ignored(source, tenant, now) else { return };
         let secs = penalty.until_ns.saturating_sub(now).div_ceil(1_000_000_000);
-        match self.parts.plane.penalise(source, penalty) {
+        match self.parts.plane().penalise(source, penalty) {
             Ok(()) => {
                 tracing::info!(%source, tenant = &*tenant.tenant, secs, "source refused by the kernel plane");
                 let detail = vec![
@@ -256,7 +265,7 @@ impl Service {
     }
 
     fn pardon(&mut self, source: IpAddr, why: &str) -> bool {
-        match self.parts.plane.pardon(source) {
+        match self.parts.plane().pardon(source) {
             Ok(true) => {
                 self.event(EventKind::KernelPardon, vec![("source", text(source)), ("why", text(why))]);
                 true
@@ -271,19 +280,19 @@ impl Service {
 
     fn hear_kernel(&mut self) {
         let mut closed = Vec::new();
-        self.parts.plane.drain(&mut |row| closed.push(*row));
+        self.parts.plane().drain(&mut |row| closed.push(*row));
         for row in &closed {
             closed_event(&self.parts, row);
         }
     }
 
     fn figures(&self) {
-        let stats = self.parts.plane.stats();
+        let stats = self.parts.plane().stats();
         let status = &self.parts.status;
         status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
         status.kernel_closed.store(stats.closed, Ordering::Relaxed);
         status.kernel_lost.store(stats.lost, Ordering::Relaxed);
-        status.kernel_penalties.store(self.parts.plane.penalties(mono_ns()).len() as u64, Ordering::Relaxed);
+        status.kernel_penalties.store(self.parts.plane().penalties(mono_ns()).len() as u64, Ordering::Relaxed);
         status.audit_ok.store(self.parts.audit_health.is_accepting(), Ordering::Relaxed);
         let numbers = self.parts.audit_health.numbers();
         status.audit_records.store(numbers.records, Ordering::Relaxed);
@@ -357,7 +366,7 @@ fn text(value: impl ToString) -> Detail {
 
 /// One row of the kernel's ledger, joined to the audit by cookie.
 fn closed_event(parts: &Parts, closed: &ConnClosed) {
-    let tenant = parts.plane.tenants().tenant(closed.tenant);
+    let tenant = parts.plane().tenants().tenant(closed.tenant);
     let mut detail = vec![
         ("cookie", Detail::Number(closed.cookie)),
         ("bytes_in", Detail::Number(closed.bytes_in)),

@@ -1,13 +1,15 @@
 //! The pipeline's view of a client connection: where the body comes from, and what it may wait for.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::body::Body;
 use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
-use super::worker::{Signal, KeyWanted};
+use super::worker::{KeyWanted, Signal};
 use crate::audit::ring::Position;
 use crate::clock::mono_ns;
 use crate::identity::{ConnectionToken, Identity};
@@ -69,11 +71,13 @@ impl Carrier for ClientBody<'_> {
         self.conn.worker.signal(signal);
     }
 
-    async fn await_key(&mut self, issuer: usize, kid: &str) -> bool {
+    async fn await_key(&mut self, issuer: usize, kid: &Arc<str>) -> bool {
         let seen = self.conn.worker.snapshot().keys_generation();
-        let wanted = KeyWanted { issuer, kid: kid.into() };
+        let answered = Arc::new(AtomicBool::new(false));
+        let wanted = KeyWanted { issuer, kid: Arc::clone(kid), answered: Arc::clone(&answered) };
         self.conn.worker.signal(Signal::KeyWanted(wanted));
-        self.wait_until(|conn| conn.worker.snapshot().keys_generation() != seen).await
+        self.wait_until(|_| answered.load(Ordering::Acquire)).await;
+        self.conn.worker.snapshot().keys_generation() != seen
     }
 
     async fn await_lease(&mut self) -> bool {

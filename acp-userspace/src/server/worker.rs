@@ -10,7 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,12 +39,14 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A key that a token names and nobody has.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct KeyWanted {
     /// Index of the issuer.
     pub issuer: usize,
     /// The key id.
-    pub kid: Box<str>,
+    pub kid: Arc<str>,
+    /// Set when the issuer was asked, or will not be.
+    pub answered: Arc<AtomicBool>,
 }
 
 /// What a worker tells the control thread.

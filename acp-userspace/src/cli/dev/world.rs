@@ -20,7 +20,7 @@ use crate::identity::dev::DevIssuer;
 /// Key id of the throwaway key.
 pub const KEY_ID: &str = "acp-dev";
 
-/// A running issuer and CRM.
+/// An issuer and a CRM: their sockets are open, [`World::serve`] answers on them.
 #[derive(Debug)]
 pub struct World {
     /// The issuer's URL, as tokens name it.
@@ -28,33 +28,43 @@ pub struct World {
     /// Where the CRM listens.
     pub backend: SocketAddr,
     /// Signs tokens.
-    pub key: Arc<DevIssuer>,
+    pub key: DevIssuer,
+    sockets: [std::net::TcpListener; 2],
 }
 
 impl World {
-    /// Starts both on ports of the kernel's choice, on a thread of their own that ends with the process.
+    /// Makes a key and opens both sockets on ports of the kernel's choice. Starts no thread: the gateway drops its
+    /// privileges before there is a second one.
     ///
     /// # Errors
-    /// No key, no port, no thread.
-    pub fn start() -> anyhow::Result<Self> {
-        let key = Arc::new(DevIssuer::generate(KEY_ID).context("cannot make the throwaway key")?);
-        let issuer_socket = bind()?;
-        let backend_socket = bind()?;
-        let issuer = format!("http://{}/", issuer_socket.local_addr()?);
-        let backend = backend_socket.local_addr()?;
+    /// No key, no port.
+    pub fn open() -> anyhow::Result<Self> {
+        let key = DevIssuer::generate(KEY_ID).context("cannot make the throwaway key")?;
+        let sockets = [bind()?, bind()?];
+        let issuer = format!("http://{}/", sockets[0].local_addr()?);
+        let backend = sockets[1].local_addr()?;
+        Ok(Self { issuer, backend, key, sockets })
+    }
+
+    /// Serves both on a thread that ends with the process.
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn serve(&self) -> anyhow::Result<()> {
         let documents = Documents {
-            discovery: DevIssuer::discovery(&issuer, &format!("{issuer}jwks.json")),
-            jwks: key.jwks(),
+            discovery: DevIssuer::discovery(&self.issuer, &format!("{}jwks.json", self.issuer)),
+            jwks: self.key.jwks(),
         };
+        let [issuer, crm] = [self.sockets[0].try_clone()?, self.sockets[1].try_clone()?];
         std::thread::Builder::new().name("acp-dev-world".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let issuer = axum::serve(tokio::net::TcpListener::from_std(issuer_socket)?, issuer_routes(documents));
-                let crm = axum::serve(tokio::net::TcpListener::from_std(backend_socket)?, crm_routes());
+                let issuer = axum::serve(tokio::net::TcpListener::from_std(issuer)?, issuer_routes(documents));
+                let crm = axum::serve(tokio::net::TcpListener::from_std(crm)?, crm_routes());
                 tokio::try_join!(issuer.into_future(), crm.into_future())
             })
         })?;
-        Ok(Self { issuer, backend, key })
+        Ok(())
     }
 }
 

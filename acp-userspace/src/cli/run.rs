@@ -1,0 +1,82 @@
+//! `acp run`: the real thing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::config;
+use crate::control::gateway::{Gateway, Options};
+use crate::control::service::Source;
+use crate::server::runtime::Driver;
+
+/// Run the gateway until SIGTERM or SIGINT; SIGHUP or a changed file reloads.
+///
+/// Exit codes: 0 after a drain, 1 when it cannot start or a file is wrong, 130 when a second signal cut the drain short.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "acp.toml")]
+    config: PathBuf,
+    /// Log as JSON, one object a line.
+    #[arg(long)]
+    log_json: bool,
+    /// The best runtime driver to try.
+    #[arg(long, value_enum, default_value_t = DriverArg::UringDefer)]
+    driver: DriverArg,
+}
+
+/// Runtime drivers, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DriverArg {
+    /// io_uring with deferred task work (Linux 6.1), else the next.
+    UringDefer,
+    /// io_uring with cooperative task work (Linux 5.19), else the next.
+    UringCoop,
+    /// epoll.
+    Epoll,
+}
+
+impl From<DriverArg> for Driver {
+    fn from(arg: DriverArg) -> Self {
+        match arg {
+            DriverArg::UringDefer => Self::UringDefer,
+            DriverArg::UringCoop => Self::UringCoop,
+            DriverArg::Epoll => Self::Epoll,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The configuration is wrong, or something that it needs is in the way.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    log_to_stderr(args.log_json, "info");
+    let config = match config::load(&args.config) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let options = Options { source: Source::File(args.config.clone()), driver: args.driver.into(), tail: None, unprivileged: None };
+    let gateway = Gateway::start(config, options).context("the gateway cannot start")?;
+    tracing::info!(address = %gateway.address, metrics = %gateway.metrics, "serving");
+    gateway.wait()?;
+    tracing::info!("drained");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to stderr: coloured on a terminal, plain in a pipe. `RUST_LOG` chooses what.
+pub fn log_to_stderr(json: bool, default: &str) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // A second initialisation in one process (tests) keeps the first.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
