@@ -1,3 +1,52 @@
-//! Development tasks.
+//! Development tasks, one file each: `cargo xtask dev`, `cargo xtask test`, …
+//!
+//! Compiles with nothing that `setup` installs, because it is what installs it. Everything it says goes to standard
+//! error; standard output belongs to the program that a task ends in.
 
-fn main() {}
+mod build;
+mod build_ebpf;
+mod ci;
+mod deny;
+mod dev;
+mod paths;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of the Agentic Control Plane gateway.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing on this machine.
+    Setup(setup::Args),
+    /// Build the BPF object that the gateway embeds.
+    BuildEbpf,
+    /// Build the gateway, BPF object included.
+    Build(build::Args),
+    /// Set up, build, and start the gateway with sample issuer, backend, tenants and policy.
+    Dev(dev::Args),
+    /// Set up, build, and run every test.
+    Test(test::Args),
+    /// What CI runs: formatting, lints, licences, documentation, tests.
+    Ci,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Setup(args) => setup::run(&args),
+        Task::BuildEbpf => build_ebpf::run(),
+        Task::Build(args) => build::run(&args),
+        Task::Dev(args) => dev::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Ci => ci::run(),
+    }
+}
