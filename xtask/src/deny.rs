@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{paths, run};
@@ -69,17 +69,30 @@ impl Policy {
     }
 }
 
+/// Checks what is built on a platform. `cargo metadata` knows the packages but resolves weak dependencies that no feature
+/// turns on; `cargo tree` resolves as a build does.
 fn problems_on(platform: &str, policy: &Policy) -> Result<Vec<String>> {
-    let mut cargo = run::cargo();
-    cargo.args(["metadata", "--locked", "--format-version", "1", "--filter-platform", platform]);
-    let metadata = run::output(&mut cargo).context("cannot read the dependencies")?;
+    let tree =
+        cargo(&["tree", "--locked", "--workspace", "--prefix", "none", "--format", "{p}", "--target", platform])?;
+    let built: BTreeSet<_> = tree.lines().filter_map(name_and_version).collect();
+    let metadata = cargo(&["metadata", "--locked", "--format-version", "1", "--filter-platform", platform])?;
     let metadata: Value = serde_json::from_str(&metadata)?;
-    let list = |value: &Value| value.as_array().cloned().ok_or_else(|| anyhow!("cargo metadata has another form"));
-    let used: BTreeSet<String> =
-        list(&metadata["resolve"]["nodes"])?.iter().filter_map(|node| node["id"].as_str().map(str::to_owned)).collect();
-    let packages = list(&metadata["packages"])?;
-    let used = packages.iter().filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id)));
-    Ok(used.flat_map(|package| problems_of(package, policy)).collect())
+    let packages = metadata["packages"].as_array().context("cargo metadata has another form")?;
+    let is_built = |package: &&Value| {
+        let (name, version) = (package["name"].as_str(), package["version"].as_str());
+        name.zip(version).is_some_and(|key| built.contains(&key))
+    };
+    Ok(packages.iter().filter(is_built).flat_map(|package| problems_of(package, policy)).collect())
+}
+
+fn cargo(arguments: &[&str]) -> Result<String> {
+    run::output(run::cargo().args(arguments)).with_context(|| format!("cargo {} failed", arguments[0]))
+}
+
+/// `ryu v1.0.20 (*)` → (ryu, 1.0.20).
+fn name_and_version(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace();
+    Some((words.next()?, words.next()?.strip_prefix('v')?))
 }
 
 /// What is wrong with one package.

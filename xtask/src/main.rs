@@ -14,6 +14,8 @@ mod setup;
 mod test;
 mod toolchain;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Development tasks of the Agentic Control Plane gateway.
@@ -40,13 +42,18 @@ enum Task {
     Ci,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
         Task::Setup(args) => setup::run(&args),
         Task::BuildEbpf => build_ebpf::run(),
         Task::Build(args) => build::run(&args),
         Task::Dev(args) => dev::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
+    };
+    if let Err(error) = result {
+        eprintln!("xtask: {error:#}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }
