@@ -25,7 +25,7 @@ use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityEr
 use crate::ids::{Key128, RequestId, RequestIds};
 use crate::policy::{self, Ask, DecisionCache, Permitted};
 use crate::protocol::json::Walker;
-use crate::protocol::mcp::Revision;
+use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::routing::{self, NormalPath, Target};
 use crate::safety::{self, Scan, Screened};

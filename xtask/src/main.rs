@@ -1,5 +1,9 @@
-//! Development tasks.
+//! Development tasks, one file each: `cargo xtask dev`, `cargo xtask test`, …
+//!
+//! Compiles with nothing that `setup` installs, because it is what installs it. Everything it says goes to standard
+//! error; standard output belongs to the program that a task ends in.
 
+<<<<<<< HEAD
 mod bench;
 
 use clap::Parser as _;
@@ -15,4 +19,59 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Bench(args) => bench::run(args),
     }
+=======
+mod build;
+mod build_ebpf;
+mod ci;
+mod deny;
+mod dev;
+mod paths;
+mod run;
+mod setup;
+mod test;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of the Agentic Control Plane gateway.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing on this machine.
+    Setup(setup::Args),
+    /// Build the BPF object that the gateway embeds.
+    BuildEbpf,
+    /// Build the gateway, BPF object included.
+    Build(build::Args),
+    /// Set up, build, and start the gateway with sample issuer, backend, tenants and policy.
+    Dev(dev::Args),
+    /// Set up, build, and run every test.
+    Test(test::Args),
+    /// What CI runs: formatting, lints, licences, documentation, tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup(args) => setup::run(&args),
+        Task::BuildEbpf => build_ebpf::run(),
+        Task::Build(args) => build::run(&args),
+        Task::Dev(args) => dev::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Ci => ci::run(),
+    };
+    if let Err(error) = result {
+        eprintln!("xtask: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+>>>>>>> kernel
 }

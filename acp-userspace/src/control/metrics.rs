@@ -27,6 +27,8 @@ pub fn text(surface: &Surface) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
+type NoLabels = [(&'static str, &'static str); 0];
+
 #[derive(Debug)]
 struct Gathering(Surface);
 
@@ -111,5 +113,5 @@ fn latency(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Resul
     let help = "From a request's head to its outcome.";
     let mut metric: MetricEncoder<'_> =
         encoder.encode_descriptor("acp_request_duration_seconds", help, None, MetricType::Histogram)?;
-    metric.encode_histogram::<()>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
+    metric.encode_histogram::<NoLabels>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
 }

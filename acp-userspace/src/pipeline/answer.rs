@@ -14,7 +14,8 @@ use crate::http::write;
 use crate::identity::Identity;
 use crate::ids::Key128;
 use crate::protocol::json;
-use crate::protocol::mcp::{self, Revision};
+use crate::protocol::mcp::headers::Revision;
+use crate::protocol::mcp;
 use crate::policy;
 use crate::reason::Reason;
 use crate::routing;
@@ -147,10 +148,20 @@ impl Governed {
         routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.ready.upstream], out)?;
         write::header(out, "x-request-id", &self.trail.id.text());
         if let Some(limit) = &self.ready.limit {
-            usage::write_limit_fields(out, limit);
+            usage::write_rate_limit_policy(begin(out, "RateLimit-Policy"), limit);
+            out.extend_from_slice(b"\r\n");
+            usage::write_rate_limit(begin(out, "RateLimit"), limit);
+            out.extend_from_slice(b"\r\n");
         }
         Ok(())
     }
+}
+
+/// Starts a field whose value is written next.
+fn begin<'o>(out: &'o mut Vec<u8>, name: &str) -> &'o mut Vec<u8> {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out
 }
 
 /// What a Content-Type says about how to read a body.
@@ -213,7 +224,7 @@ pub fn screen_answer(
     Ok(Screening::Edited)
 }
 
-/// Leaves of a `tools/list` answer what the caller may call.
+/// Leaves of a `tools/list` answer what the caller may call; the answer is JSON, or an event stream that holds it.
 fn filter_tools(
     core: &mut Core,
     governed: &Governed,
@@ -221,18 +232,44 @@ fn filter_tools(
     revision: Revision,
     out: &mut Vec<u8>,
 ) -> Result<Screening, Reason> {
+    let unscannable = |_| Reason::ResponseUnscannable;
+    if content.first().is_some_and(|byte| *byte == b'{') {
+        filter_message(core, governed, content, revision, out)?;
+        return Ok(Screening::Edited);
+    }
+    let mut at = 0;
+    for message in mcp::sse::messages(content).map_err(unscannable)? {
+        out.extend_from_slice(&content[at..message.start]);
+        filter_message(core, governed, &content[message.clone()], revision, out)?;
+        at = message.end;
+    }
+    out.extend_from_slice(&content[at..]);
+    Ok(Screening::Edited)
+}
+
+fn filter_message(
+    core: &mut Core,
+    governed: &Governed,
+    message: &[u8],
+    revision: Revision,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
     let settings = &governed.trail.snapshot.settings;
     let route = &settings.config.routes[governed.route];
-    let decisions = &mut core.decisions;
-    let mut visible = |name: &str| {
+    let decisions = RefCell::new(&mut core.decisions);
+    let visible = |name: &str| {
         settings
             .routes
             .mcp_tool(route, name)
-            .is_some_and(|tool| policy::visible(&governed.ready.identity, tool, &settings.policy, decisions))
+            .is_some_and(|tool| policy::visible(&governed.ready.identity, tool, &settings.policy, &mut decisions.borrow_mut()))
     };
-    mcp::filter_answer(&mut core.walker, content, revision, &mut visible, out)
-        .map_err(|_| Reason::ResponseUnscannable)?;
-    Ok(Screening::Edited)
+    let document = core.walker.walk(message, &mcp::LIMITS).map_err(|_| Reason::ResponseUnscannable)?;
+    // A notification that the server sends beside its answer lists nothing.
+    if document.root().get("method").is_some() {
+        out.extend_from_slice(message);
+        return Ok(());
+    }
+    mcp::tools::filter(document, revision, visible, out).map(|_| ()).map_err(|_| Reason::ResponseUnscannable)
 }
 
 /// Ends a governed request: settles its hold and logs its outcome. What it returns is for a client that got no byte of

@@ -11,8 +11,9 @@ use crate::config::resolved::{Protocol, Route, Tool};
 use crate::http::head::RequestHead;
 use crate::ids::Key128;
 use crate::policy::{Argument, ArgumentView, Resource};
-use crate::protocol::json::{self, Document, Kind, Node, Walker};
-use crate::protocol::mcp::{self, Message, Mirrored, Revision};
+use crate::protocol::json::{self, Kind, Node, Walker};
+use crate::protocol::mcp::headers::{Mirrored, Revision};
+use crate::protocol::mcp::{self, Message};
 use crate::reason::Reason;
 use crate::safety::{Body, Content};
 
@@ -88,7 +89,7 @@ impl<'a> Call<'a> {
         };
         trail.rpc = Some(RpcReply {
             id: Message::id_of(document).map(|id| id.token().to_owned()),
-            revision: Revision::default(),
+            revision: Revision::Session,
         });
         let message = Message::read(document).map_err(malformed)?;
         let mirrored = Mirrored {

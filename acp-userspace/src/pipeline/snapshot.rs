@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::audit::record::Versions;
 use crate::config::Config;
+use crate::config::resolved::Tool;
 use crate::identity::{Keys, Revocations};
 use crate::policy::PolicySet;
 use crate::reason::Reason;
@@ -67,13 +68,13 @@ impl Snapshot {
 
 /// Addresses of the upstreams: resolved by the control thread, each checked against the upstream's rules (THREATS A20).
 /// A worker connects to nothing else.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     upstreams: Vec<Resolved>,
 }
 
 /// One upstream's addresses.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// The ones that passed the check.
     pub addresses: Vec<SocketAddr>,

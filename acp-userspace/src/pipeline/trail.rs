@@ -16,7 +16,8 @@ use crate::http::write;
 use crate::identity::{Challenge, Identity, IdentityError};
 use crate::ids::RequestId;
 use crate::policy::PolicyIds;
-use crate::protocol::mcp::{self, Revision};
+use crate::protocol::mcp::headers::Revision;
+use crate::protocol::mcp;
 use crate::reason::Reason;
 use crate::safety::Finding;
 use crate::usage::{self, Hold, LimitState};
@@ -337,14 +338,14 @@ impl Trail {
         let mut out = Vec::new();
         match (facts.rpc_code, facts.reason) {
             (_, Reason::UnknownTool) => {
-                mcp::write::error_text(reply.id.as_deref(), mcp::code::INVALID_PARAMS, "Unknown tool", None, &mut out);
+                mcp::write::error(reply.id.as_deref(), mcp::code::INVALID_PARAMS, "Unknown tool", None, &mut out);
             }
             (Some(code), _) => {
-                mcp::write::error_text(reply.id.as_deref(), code, &facts.detail, Some(&problem), &mut out);
+                mcp::write::error(reply.id.as_deref(), code, &facts.detail, Some(&problem), &mut out);
             }
             (None, Reason::ContentBlocked | Reason::PolicyDenied | Reason::PolicyError | Reason::EditConflict)
             | (None, Reason::QuotaExceeded | Reason::LoopDetected) => {
-                mcp::write::refusal_text(reply.id.as_deref(), &problem, reply.revision, &mut out);
+                mcp::write::refusal(reply.id.as_deref(), &problem, reply.revision, &mut out);
             }
             _ => return None,
         }

@@ -114,6 +114,7 @@ impl Connection {
                 Ok(Some(head)) => {
                     let mut body = Body::new(head.framing, head.len, head.expect_continue);
                     let after = self.exchange(&input, &head, &mut body).await;
+                    drop(head);
                     return (after, body.leftover(input));
                 }
                 Ok(None) => {}

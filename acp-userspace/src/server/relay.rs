@@ -5,6 +5,7 @@
 //! to an upstream is reused only after an answer that ended exactly where its framing said.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::answer;
@@ -136,7 +137,7 @@ async fn obtain(
             },
         };
         let now = mono_ns();
-        conn.watch.set_upstream(Some(leased.fd()));
+        conn.watch.set_upstream(Some(leased.stream.as_raw_fd()));
         conn.watch.enter(Phase::Upstream, now, now + read_ns);
         if let Some(open) = &mut conn.open {
             open.sent = true;
@@ -212,6 +213,7 @@ async fn deliver(
                     return fail(conn, request, Reason::UpstreamFraming).await;
                 }
                 let len = response.len;
+                drop(response);
                 buf.drain(..len);
                 scanned = 0;
             }
@@ -221,6 +223,7 @@ async fn deliver(
                     Err(reason) => return fail(conn, request, reason).await,
                 };
                 let (framing, keep_alive, len) = (response.framing, response.keep_alive, response.len);
+                drop(response);
                 buf.drain(..len);
                 break (framing, keep_alive, handling);
             }

@@ -1,14 +1,14 @@
 //! Messages the gateway writes itself, appended to a buffer: JSON-RPC errors, and refusals of visible tools.
 
 use super::headers::Revision;
-use crate::protocol::json::{Node, write_string};
+use crate::protocol::json::write_string;
 
 /// Where a refusal's problem document stands in a result's `_meta`.
 pub const PROBLEM_KEY: &str = "acp/problem";
 
-/// Appends a JSON-RPC error response. `id` is echoed as the client wrote it, `null` if it had none; `problem` is an RFC
+/// Appends a JSON-RPC error response. `id` is the token of the request's id as the client wrote it, `null` if it had none; `problem` is an RFC
 /// 9457 object in JSON.
-pub fn error(id: Option<Node<'_>>, code: i32, message: &str, problem: Option<&[u8]>, out: &mut Vec<u8>) {
+pub fn error(id: Option<&str>, code: i32, message: &str, problem: Option<&[u8]>, out: &mut Vec<u8>) {
     begin(id, out);
     out.extend_from_slice(b",\"error\":{\"code\":");
     out.extend_from_slice(code.to_string().as_bytes());
@@ -24,7 +24,7 @@ pub fn error(id: Option<Node<'_>>, code: i32, message: &str, problem: Option<&[u
 /// Appends the result that refuses a call of a visible tool: `isError`, the problem document as the text the model
 /// reads, and as an object under [`PROBLEM_KEY`] for programs. Not as `structuredContent`, which clients check against
 /// the tool's own output schema.
-pub fn refusal(id: Option<Node<'_>>, problem: &[u8], revision: Revision, out: &mut Vec<u8>) {
+pub fn refusal(id: Option<&str>, problem: &[u8], revision: Revision, out: &mut Vec<u8>) {
     begin(id, out);
     out.extend_from_slice(b",\"result\":{");
     if revision == Revision::Stateless {
@@ -39,9 +39,9 @@ pub fn refusal(id: Option<Node<'_>>, problem: &[u8], revision: Revision, out: &m
     out.extend_from_slice(b"}}}");
 }
 
-fn begin(id: Option<Node<'_>>, out: &mut Vec<u8>) {
+fn begin(id: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-    out.extend_from_slice(id.map_or("null", |id| id.token()).as_bytes());
+    out.extend_from_slice(id.unwrap_or("null").as_bytes());
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
         let mut walker = Walker::new();
         let id = walker.walk(br#""a\"b""#, &Limits::default()).unwrap().root();
         let mut out = Vec::new();
-        error(Some(id), code::INVALID_PARAMS, "Unknown tool: \"x\"", None, &mut out);
+        error(Some(id.token()), code::INVALID_PARAMS, "Unknown tool: \"x\"", None, &mut out);
         check(
             &out,
             json!({"jsonrpc": "2.0", "id": "a\"b", "error": {"code": -32602, "message": "Unknown tool: \"x\""}}),

@@ -1,0 +1,28 @@
+//! Where things are: the workspace, and the build cache under `target/` that survives between tasks.
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Tools that are built or downloaded once.
+pub(crate) fn cache() -> PathBuf {
+    root().join("target/acp-cache")
+}
+
+/// The linker of BPF programs.
+pub(crate) fn bpf_linker() -> PathBuf {
+    cache().join("bin/bpf-linker")
+}
+
+/// The Python environment of the tests and benchmarks.
+pub(crate) fn venv() -> PathBuf {
+    cache().join("venv")
+}
+
+/// The BPF object, where `acp-userspace/build.rs` looks for it.
+pub(crate) fn bpf_object() -> PathBuf {
+    root().join("target/bpf-object/acp.bpf.o")
+}
