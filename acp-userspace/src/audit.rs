@@ -12,6 +12,7 @@
 //! **Invariant:** no caller's string enters a record except through [`crate::text::CallerText`] (THREATS A16).
 
 pub mod chain;
+pub mod files;
 pub mod json;
 pub mod record;
 pub mod ring;

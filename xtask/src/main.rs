@@ -3,23 +3,7 @@
 //! Compiles with nothing that `setup` installs, because it is what installs it. Everything it says goes to standard
 //! error; standard output belongs to the program that a task ends in.
 
-<<<<<<< HEAD
 mod bench;
-
-use clap::Parser as _;
-
-#[derive(clap::Parser)]
-#[command(name = "xtask")]
-enum Command {
-    /// Measure the gateway against its peers, or with --flood under attack.
-    Bench(bench::Args),
-}
-
-fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Bench(args) => bench::run(args),
-    }
-=======
 mod build;
 mod build_ebpf;
 mod ci;
@@ -55,6 +39,8 @@ enum Task {
     Dev(dev::Args),
     /// Set up, build, and run every test.
     Test(test::Args),
+    /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood.
+    Bench(bench::Args),
     /// What CI runs: formatting, lints, licences, documentation, tests.
     Ci,
 }
@@ -66,6 +52,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::run(&args),
         Task::Dev(args) => dev::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(args),
         Task::Ci => ci::run(),
     };
     if let Err(error) = result {
@@ -73,5 +60,4 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
->>>>>>> kernel
 }

@@ -129,11 +129,23 @@ pub struct ChainWriter {
     uncovered: Vec<u8>,
 }
 
+impl Default for ChainWriter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ChainWriter {
-    /// Goes on from `last`, the last hash of segment number `segment` (zeros and 0 for a new log).
+    /// A new log.
     #[must_use]
-    pub fn after(segment: u64, last: Hash) -> Self {
-        Self { last, segment, blocks: 0, records: 0, uncovered: Vec::new() }
+    pub fn new() -> Self {
+        Self { last: Hash::default(), segment: 0, blocks: 0, records: 0, uncovered: Vec::new() }
+    }
+
+    /// Goes on at the end of a segment that was read back.
+    #[must_use]
+    pub fn resume(end: &Checkpoint) -> Self {
+        Self { last: end.hash, segment: end.segment, blocks: end.blocks, records: end.records, uncovered: Vec::new() }
     }
 
     /// The current segment's number.
@@ -148,17 +160,22 @@ impl ChainWriter {
         self.last
     }
 
-    /// The header line of the next segment; `number` and `previous` are filled in.
-    pub fn next_segment(&mut self, mut header: SegmentHeader) -> Vec<u8> {
-        self.segment += 1;
-        (self.blocks, self.records) = (0, 0);
-        header.number = self.segment;
+    /// The header line of the next segment; `number` and `previous` are filled in. [`Self::begin`] once it is written.
+    #[must_use]
+    pub fn next_header(&self, mut header: SegmentHeader) -> (u64, Vec<u8>) {
+        header.number = self.segment + 1;
         header.previous = self.last.hex();
         let mut line = SEGMENT.to_vec();
         json(&mut line, &header);
         line.extend_from_slice(b"}\n");
-        self.uncovered.clone_from(&line);
-        line
+        (header.number, line)
+    }
+
+    /// The next segment begins, with this header line.
+    pub fn begin(&mut self, header: &[u8]) {
+        self.segment += 1;
+        (self.blocks, self.records) = (0, 0);
+        self.uncovered = header.to_vec();
     }
 
     /// Closes the batch of whole record lines in `buf` with a block line.
@@ -183,8 +200,9 @@ impl ChainWriter {
         self.records += facts.records;
     }
 
-    /// A head line for the hash reached.
-    pub fn head(&mut self, key: &Ed25519KeyPair, time: String) -> Vec<u8> {
+    /// A head line for the hash reached. [`Self::wrote_head`] once it is written.
+    #[must_use]
+    pub fn head(&self, key: &Ed25519KeyPair, time: String) -> Vec<u8> {
         let head = Head {
             segment: self.segment,
             blocks: self.blocks,
@@ -202,8 +220,12 @@ impl ChainWriter {
         line.extend_from_slice(SIG_KEY.as_bytes());
         line.extend_from_slice(BASE64.encode(signature.as_ref()).as_bytes());
         line.extend_from_slice(b"\"}}\n");
-        self.uncovered.extend_from_slice(&line);
         line
+    }
+
+    /// A head line stands behind the last block: the next one covers it.
+    pub fn wrote_head(&mut self, line: &[u8]) {
+        self.uncovered.extend_from_slice(line);
     }
 }
 

@@ -19,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 
 use crate::audit::record::{ENTRY_BYTES_MAX, OUTCOME_BYTES_MAX, wire};
 
@@ -30,7 +31,7 @@ mod tests;
 mod writer;
 
 use map::Map;
-pub use reader::{RingReader, Step};
+pub use reader::{DurableMark, RingReader, Step};
 pub use share::TENANT_SHARE;
 pub use writer::{OpenRecord, Position, Reservation, RingFull, RingWriter};
 
@@ -109,7 +110,8 @@ struct Ring {
     path: PathBuf,
     id: u64,
     boot: [u8; 16],
-    attached: AtomicBool,
+    /// The thread that has the producer's end.
+    owner: Mutex<Option<ThreadId>>,
     attachments: AtomicU64,
     /// Positions below are on disk (fsync durability).
     durable: AtomicU64,
@@ -122,6 +124,10 @@ struct Ring {
 impl Ring {
     fn walking(&self) -> MutexGuard<'_, ()> {
         self.walk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn damaged(&self, position: u64) -> RingError {
@@ -171,7 +177,7 @@ impl RingFile {
             path: path.to_owned(),
             id: header.id,
             boot: header.boot,
-            attached: AtomicBool::new(false),
+            owner: Mutex::new(None),
             attachments: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             accepting,

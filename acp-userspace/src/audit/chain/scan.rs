@@ -89,11 +89,11 @@ pub enum Tail {
     None,
     /// The beginning of a batch, as a killed writer leaves it.
     Torn,
-    /// Something that no prefix of a batch looks like.
+    /// Something else: a block or head that does not hold, or bytes that no prefix of a batch looks like.
     Alien(Fault),
 }
 
-/// A segment that holds.
+/// A segment, as far as it holds.
 #[derive(Debug, Clone)]
 pub struct Scanned {
     /// Its header.
@@ -104,7 +104,7 @@ pub struct Scanned {
     pub facts: Option<BlockFacts>,
     /// Bytes up to and including the last block or head.
     pub whole: usize,
-    /// Bytes since the last block line: what the next block of this segment would cover.
+    /// Whether a signed head follows the last block.
     pub signed_end: bool,
     /// Signed heads in it.
     pub heads: u64,
@@ -170,10 +170,11 @@ struct State<'a> {
 }
 
 impl Scan<'_> {
-    /// Checks a segment. `record` gets each record line of each whole block, `checkpoint` each state reached.
+    /// Checks a segment. `record` gets each record line of each whole block, `checkpoint` each state reached. It stops
+    /// at the first thing that is wrong, which [`Scanned::tail`] names.
     ///
     /// # Errors
-    /// The first thing that is wrong before the last whole block; what is behind it is in [`Scanned::tail`].
+    /// The header is wrong, so that nothing can be said of the rest.
     pub fn run(
         &self,
         bytes: &[u8],
@@ -198,19 +199,24 @@ impl Scan<'_> {
         };
         checkpoint(&state.end);
         let (mut at, mut line_number) = (first_end, 1);
+        let mut wrong = None;
         while let Some(end) = memchr::memchr(b'\n', &bytes[at..]).map(|n| at + n + 1) {
             line_number += 1;
             let line = &bytes[at..end];
-            if line.starts_with(BLOCK) {
-                state.block(at, end, line_number, &mut record)?;
-                checkpoint(&state.end);
+            let checked = if line.starts_with(BLOCK) {
+                state.block(at, end, line_number, &mut record).map(|()| checkpoint(&state.end))
             } else if line.starts_with(HEAD) && state.whole == at {
-                state.head(line, line_number)?;
-                (state.whole, state.whole_lines) = (end, line_number);
+                state.head(line, end, line_number)
+            } else {
+                Ok(())
+            };
+            if let Err(fault) = checked {
+                wrong = Some(fault);
+                break;
             }
             at = end;
         }
-        let tail = state.tail();
+        let tail = wrong.map_or_else(|| state.tail(), Tail::Alien);
         let State { end, facts, whole, whole_lines: lines, signed_end, heads, .. } = state;
         Ok(Scanned { header, end, facts, whole, signed_end, heads, tail, lines })
     }
@@ -278,13 +284,14 @@ impl State<'_> {
         Ok(())
     }
 
-    fn head(&mut self, text: &[u8], line: u64) -> Result<(), Fault> {
+    fn head(&mut self, text: &[u8], end: usize, line: u64) -> Result<(), Fault> {
         let head = verified_head(text, &self.key).ok_or_else(|| self.fault(line, FaultKind::Head))?;
         if !self.end.is(&head) {
             return Err(self.fault(line, FaultKind::HeadState));
         }
         self.signed_end = true;
         self.heads += 1;
+        (self.whole, self.whole_lines) = (end, line);
         Ok(())
     }
 

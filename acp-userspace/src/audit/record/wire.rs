@@ -234,6 +234,13 @@ pub fn encode_attached(buf: &mut [u8]) -> usize {
     w.len()
 }
 
+/// The request's id if the entry is an intent: a look at the first bytes, without decoding.
+#[must_use]
+pub fn intent_id(bytes: &[u8]) -> Option<RequestId> {
+    let (tag, rest) = bytes.split_first()?;
+    (*tag == INTENT).then(|| rest.get(1..13)?.try_into().ok().map(RequestId)).flatten()
+}
+
 /// What an entry says; `None` if it is none of ours.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<Entry<'_>> {

@@ -11,6 +11,8 @@ use crate::audit::record::ENTRY_BYTES_MAX;
 pub struct RingReader {
     ring: Arc<Ring>,
     head: u64,
+    /// Start-up only: what is behind this was damaged by power loss.
+    end: u64,
 }
 
 /// What lies at a position.
@@ -27,7 +29,7 @@ pub enum Step<'a> {
 impl RingReader {
     pub(super) fn new(ring: Arc<Ring>) -> Self {
         let head = ring.map.head().load(Ordering::Acquire).max(ring.map.drained().load(Ordering::Acquire));
-        Self { ring, head }
+        Self { ring, head, end: u64::MAX }
     }
 
     /// The ring's random name.
@@ -67,7 +69,7 @@ impl RingReader {
     pub fn step(&self, position: u64) -> Result<Step<'_>, RingError> {
         let map = &self.ring.map;
         let word = map.word(position).load(Ordering::Acquire);
-        if word == 0 {
+        if word == 0 || position >= self.end {
             return Ok(Step::Empty);
         }
         let left = map.to_lap_end(position);
@@ -112,8 +114,31 @@ impl RingReader {
         self.head = self.head.max(position);
     }
 
-    /// Everything before `position` is on disk.
-    pub fn set_durable(&self, position: u64) {
-        self.ring.durable.store(position, Ordering::Release);
+    /// Takes what is at and behind `position` for nothing. Start-up only, after a power loss.
+    pub fn end_at(&mut self, position: u64) {
+        self.end = position;
+    }
+
+    /// The error of an entry that says nothing.
+    #[must_use]
+    pub fn damaged(&self, position: u64) -> RingError {
+        self.ring.damaged(position)
+    }
+
+    /// What tells the producer how much is on disk.
+    #[must_use]
+    pub fn durable_mark(&self) -> DurableMark {
+        DurableMark(Arc::clone(&self.ring))
+    }
+}
+
+/// Tells a ring's producer how much of it is on disk.
+#[derive(Debug)]
+pub struct DurableMark(Arc<Ring>);
+
+impl DurableMark {
+    /// Everything before `position` is.
+    pub fn set(&self, position: u64) {
+        self.0.durable.fetch_max(position, Ordering::AcqRel);
     }
 }

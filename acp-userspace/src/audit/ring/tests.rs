@@ -181,6 +181,26 @@ fn a_replacement_worker_goes_on_where_the_dead_one_stopped() {
     assert_eq!(committed(&reader).0, "ioaio");
 }
 
+#[test]
+fn marks_of_replaced_workers_end_before_they_fill_the_ring() {
+    let rig = Rig::new();
+    let (handle, reader) = rig.create();
+    let writer = handle.attach().unwrap();
+    let mut open = Vec::new();
+    for n in 0.. {
+        let Ok(reservation) = writer.reserve(Key128([n; 16])) else { break };
+        open.push(sample::with_intent(|intent| reservation.intent(intent)));
+    }
+    for record in open {
+        record.outcome(&sample::outcome());
+    }
+    while writer.refusal(&Refusal { who: Some(sample::who("a")), ..refusal() }).is_ok() {}
+    drop(writer);
+    let refused = (0..10_000).find_map(|_| handle.attach().err());
+    assert!(refused.is_none_or(|error| matches!(error, RingError::Full { .. })));
+    committed(&reader);
+}
+
 /// Every prefix of the bytes a producer stores, in program order, is a state `kill -9` can leave. Program order within
 /// an entry is payload, then word; so the states are: any payload bytes and no word, or the whole entry.
 #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
 use super::share::Shares;
 use super::{
@@ -65,10 +66,15 @@ impl RingHandle {
     /// Another worker is attached, or the ring is damaged.
     pub fn attach(&self) -> Result<RingWriter, RingError> {
         let ring = &self.0;
-        if ring.attached.swap(true, Ordering::AcqRel) {
+        let mut owner = ring.owner();
+        if owner.is_some() {
             return Err(RingError::Attached { path: ring.path.clone() });
         }
-        let (head, tail) = find_tail(ring).inspect_err(|_| ring.attached.store(false, Ordering::Release))?;
+        let (head, tail) = find_tail(ring)?;
+        let replaces = ring.attachments.load(Ordering::Acquire) > 0;
+        if replaces && tail - head + 2 * LAP_SLACK > ring.map.capacity() + MARKS_ROOM {
+            return Err(RingError::Full { path: ring.path.clone() });
+        }
         let inner = Inner {
             ring: Arc::clone(ring),
             tail: Cell::new(tail),
@@ -76,14 +82,28 @@ impl RingHandle {
             reserved: Cell::new(0),
             shares: RefCell::new(Shares::new(ring.map.capacity())),
         };
-        if ring.attachments.load(Ordering::Acquire) > 0 {
-            if inner.used() + 2 * LAP_SLACK > ring.map.capacity() + MARKS_ROOM {
-                return Err(RingError::Full { path: ring.path.clone() });
-            }
+        if replaces {
             inner.put(wire::MARK_BYTES_MAX, wire::encode_attached);
         }
         ring.attachments.fetch_add(1, Ordering::AcqRel);
+        *owner = Some(std::thread::current().id());
+        drop(owner);
         Ok(RingWriter(Rc::new(inner)))
+    }
+
+    /// Joins a worker's thread, and takes back the producer's end if the thread left without dropping it (a task that
+    /// was leaked keeps it). The writer cannot leave its thread, so a joined thread is proof that nobody uses it.
+    ///
+    /// # Errors
+    /// What the thread panicked with.
+    pub fn join<T>(&self, worker: JoinHandle<T>) -> std::thread::Result<T> {
+        let thread = worker.thread().id();
+        let result = worker.join();
+        let mut owner = self.0.owner();
+        if *owner == Some(thread) {
+            *owner = None;
+        }
+        result
     }
 }
 
@@ -100,7 +120,7 @@ fn find_tail(ring: &Arc<Ring>) -> Result<(u64, u64), RingError> {
     }
     let free = ring.map.capacity() - (tail - head);
     let dirty = free.min(2 * LAP_SLACK);
-    // SAFETY: `attached` makes this the one producer, and the range is free: behind the tail, before the head's lap.
+    // SAFETY: the caller holds `owner`, so this is the one producer, and the range is free: behind the tail, before the head's lap.
     #[expect(unsafe_code, reason = "writes the mapping")]
     unsafe {
         ring.map.zero(tail, tail + dirty);
@@ -212,7 +232,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.ring.attached.store(false, Ordering::Release);
+        *self.ring.owner() = None;
     }
 }
 
