@@ -1,0 +1,288 @@
+//! Which of the client's header fields go upstream (THREATS A13), and the ones that carry the verified identity.
+//!
+//! Names are compared the way the most careless upstream would: every character that is no letter or digit counts as
+//! `-`, so `X.User.Uid` is `x-user-uid`; names with `_` are dropped whatever they say, since CGI-style servers read
+//! `_` as `-`. Dropped besides: everything that only the gateway may say (identity, request id, forwarding,
+//! tracing), everything between two hops (RFC 9110 §7.6.1, with what `Connection` names), framing and `Host`, which
+//! the gateway writes itself, `Range` and `Expect`, and what describes bytes that are sent differently. `Cookie` and
+//! `Authorization` need the configuration's word.
+//!
+//! Ours are written after that, so nothing in the client's head can take them away.
+
+use smallvec::SmallVec;
+
+use crate::config::resolved::Route;
+use crate::http::head::RequestHead;
+use crate::identity::Identity;
+
+/// Names that `Connection` may list: real clients list one or two, and each is compared with every field.
+pub const CONNECTION_NAMES_MAX: usize = 16;
+
+/// No reserved name is longer, so no longer name is looked at beyond this.
+const NAME_LOOK: usize = 24;
+
+/// What happens to a field of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NameClass {
+    /// Goes on.
+    Pass,
+    /// Never goes on.
+    Drop,
+    /// Goes on if the upstream's credentials are `forward`.
+    Authorization,
+    /// Goes on if the route says so.
+    Cookie,
+    /// Goes on if the answer is not screened.
+    AcceptEncoding,
+    /// A digest of the body: goes on if the body is not edited.
+    Digest,
+}
+
+/// Classifies a field name.
+pub(super) fn classify(name: &str) -> NameClass {
+    let mut buffer = [0; NAME_LOOK];
+    let Some(name) = look(name.as_bytes(), &mut buffer) else { return NameClass::Drop };
+    match name {
+        b"authorization" => NameClass::Authorization,
+        b"cookie" => NameClass::Cookie,
+        b"accept-encoding" => NameClass::AcceptEncoding,
+        b"content-digest" | b"repr-digest" | b"digest" | b"content-md5" => NameClass::Digest,
+        // Ours alone to say.
+        b"x-request-id" | b"forwarded" | b"x-real-ip" | b"x-original-url" | b"x-rewrite-url"
+        | b"x-http-method-override" | b"proxy-authorization" | b"traceparent" | b"tracestate"
+        // Between two hops.
+        | b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" | b"te" | b"trailer"
+        | b"trailers" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
+        // Written anew, or about bytes that are sent differently: bodies leave decoded and whole.
+        | b"host" | b"content-length" | b"content-encoding" | b"expect" | b"range" | b"if-range" | b"cookie2" => NameClass::Drop,
+        _ if [&b"x-user-"[..], b"x-acp-", b"x-forwarded-"].iter().any(|prefix| name.starts_with(prefix)) => {
+            NameClass::Drop
+        }
+        _ => NameClass::Pass,
+    }
+}
+
+/// The first bytes of a name in lower case, with `-` for all but letters and digits; `None` for a name with `_`.
+fn look<'b>(name: &[u8], buffer: &'b mut [u8; NAME_LOOK]) -> Option<&'b [u8]> {
+    let len = name.len().min(NAME_LOOK);
+    for (to, from) in buffer.iter_mut().zip(name) {
+        *to = map(*from);
+    }
+    if name.contains(&b'_') { None } else { Some(&buffer[..len]) }
+}
+
+const fn map(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+/// A whole name as it is compared.
+pub(super) fn mapped(name: &str) -> String {
+    name.bytes().map(|byte| char::from(map(byte))).collect()
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(|(a, b)| map(a) == map(b))
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Whether a configured response header may be passed on at all: not framing, not between hops, not ours.
+pub(super) fn may_allow_response(name: &str) -> bool {
+    let ours = ["cache-control", "content-length", "content-encoding", "date", "location"];
+    is_token(name)
+        && !matches!(classify(name), NameClass::Drop | NameClass::Authorization)
+        && !ours.iter().any(|ours| same_name(name, ours))
+}
+
+/// What the configuration says about one request's fields.
+pub(super) struct Rules<'a> {
+    pub(super) forward_authorization: bool,
+    pub(super) cookies: bool,
+    /// The answer will be read, so it must come unencoded.
+    pub(super) screen_response: bool,
+    /// The body is edited before it is sent.
+    pub(super) edited: bool,
+    /// Replaced by a service credential.
+    pub(super) credential_name: Option<&'a str>,
+}
+
+/// The names that `Connection` lists besides `close` and `keep-alive`; `None` if there are too many.
+pub(super) fn connection_names<'b>(head: &RequestHead<'b>) -> Option<SmallVec<[&'b [u8]; 4]>> {
+    let mut names = SmallVec::new();
+    for value in head.all("connection") {
+        for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if name.is_empty() || name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            if names.len() == CONNECTION_NAMES_MAX {
+                return None;
+            }
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+/// Writes the client's fields that go on, in their order.
+pub(super) fn write_client(head: &RequestHead<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
+    // Too many names were refused when the target was found; none are forgiven here.
+    let Some(hop) = connection_names(head) else { return };
+    for header in &head.headers {
+        let passes = match classify(header.name) {
+            NameClass::Pass => true,
+            NameClass::Drop => false,
+            NameClass::Authorization => rules.forward_authorization,
+            NameClass::Cookie => rules.cookies,
+            NameClass::AcceptEncoding => !rules.screen_response,
+            NameClass::Digest => !rules.edited,
+        };
+        let named = || hop.iter().any(|name| std::str::from_utf8(name).is_ok_and(|name| same_name(name, header.name)));
+        let replaced = || rules.credential_name.is_some_and(|name| same_name(name, header.name));
+        if passes && !named() && !replaced() {
+            line(header.name.as_bytes(), header.value, out);
+        }
+    }
+    if rules.screen_response {
+        out.extend_from_slice(b"accept-encoding: identity\r\n");
+    }
+}
+
+pub(super) fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes who the caller is: `x-user-uid`, `x-user-org`, `x-user-scope` if any scope is left, and `x-user-issuer`
+/// where there are several issuers.
+pub(super) fn write_identity(identity: &Identity, route: &Route, names_issuer: bool, out: &mut Vec<u8>) {
+    encoded_line(b"x-user-uid: ", &identity.user.subject, out);
+    encoded_line(b"x-user-org: ", &identity.tenant.tenant, out);
+    if names_issuer {
+        encoded_line(b"x-user-issuer: ", &identity.issuer.name, out);
+    }
+    let listed = |scope: &str| route.scopes.is_empty() || route.scopes.iter().any(|listed| listed == scope);
+    let mut lead: &[u8] = b"x-user-scope: ";
+    for scope in identity.scopes.iter().filter(|scope| listed(scope)) {
+        out.extend_from_slice(lead);
+        encode(scope, out);
+        lead = b" ";
+    }
+    if lead == b" " {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn encoded_line(name: &[u8], value: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    encode(value, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a claim so that no value can end the field or be taken for another one: visible ASCII as it is, every other
+/// byte, space and `%` percent-encoded. Two different claims never look the same.
+fn encode(value: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let stands = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    if value.bytes().all(stands) {
+        return out.extend_from_slice(value.as_bytes());
+    }
+    for byte in value.bytes() {
+        if stands(byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(names: &[&str], expected: NameClass) {
+        for name in names {
+            assert_eq!(classify(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_gateway_may_say_is_dropped_in_every_spelling() {
+        let reserved =
+            ["x-user-uid", "X-User-Org", "x.user.scope", "X!USER~uid", "x-user-", "x-acp-tenant", "x-request-id"];
+        check(&reserved, NameClass::Drop);
+        check(&["X-Forwarded-For", "x-forwarded-host", "Forwarded", "x-real-ip", "X.Real.IP"], NameClass::Drop);
+        check(&["x-original-url", "x-rewrite-url", "X-HTTP-Method-Override", "proxy-authorization"], NameClass::Drop);
+        check(&["x_user_uid", "x-user_uid", "plain_name", "_"], NameClass::Drop);
+        check(&["x-user-a-name-longer-than-any-that-is-looked-at"], NameClass::Drop);
+    }
+
+    #[test]
+    fn hop_by_hop_and_framing_are_dropped() {
+        check(
+            &["Connection", "keep-alive", "TE", "Trailer", "transfer-encoding", "Upgrade", "proxy-connection"],
+            NameClass::Drop,
+        );
+        check(&["Host", "content-length", "Content.Length", "expect", "Range", "if-range"], NameClass::Drop);
+    }
+
+    #[test]
+    fn what_the_request_is_about_passes() {
+        check(
+            &["content-type", "Accept", "user-agent", "x-users", "mcp-session-id", "Mcp-Param-X", "if-match"],
+            NameClass::Pass,
+        );
+        check(&["x-request-identity", "x-a-header-of-more-than-twenty-four-bytes"], NameClass::Pass);
+        check(&["Authorization"], NameClass::Authorization);
+        check(&["cookie"], NameClass::Cookie);
+    }
+
+    #[test]
+    fn identity_values_cannot_break_out_or_collide() {
+        #[track_caller]
+        fn check(value: &str, expected: &str) {
+            let mut out = Vec::new();
+            encode(value, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        check("auth0|8f3a2b1c9d4e5f6a", "auth0|8f3a2b1c9d4e5f6a");
+        check("a\r\nx-user-org: evil", "a%0D%0Ax-user-org:%20evil");
+        check(" a", "%20a");
+        check("é", "%C3%A9");
+        check("100%", "100%25");
+        check("%0D", "%250D");
+    }
+
+    proptest! {
+        #[test]
+        fn encoding_is_visible_ascii_and_reversible(value: String) {
+            let mut out = Vec::new();
+            encode(&value, &mut out);
+            prop_assert!(out.iter().all(u8::is_ascii_graphic));
+            let text = String::from_utf8(out).unwrap();
+            let mut bytes = Vec::new();
+            let mut rest = text.as_bytes();
+            while let Some((first, tail)) = rest.split_first() {
+                if *first == b'%' {
+                    bytes.push(u8::from_str_radix(std::str::from_utf8(&tail[..2]).unwrap(), 16).unwrap());
+                    rest = &tail[2..];
+                } else {
+                    bytes.push(*first);
+                    rest = tail;
+                }
+            }
+            prop_assert_eq!(bytes, value.into_bytes());
+        }
+
+        #[test]
+        fn any_name_is_answered(name in "[ -~]{0,64}") {
+            let _ = classify(&name);
+        }
+    }
+}
