@@ -1,1 +1,3 @@
-//! (see ARCHITECTURE.md)
+//! The commands of the binary, one file each.
+
+pub mod check;
