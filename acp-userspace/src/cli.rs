@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod dev;
 pub mod run;
 

@@ -167,6 +167,27 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn the_documentation_lists_every_reason() {
+        const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reason-codes.md");
+        const BEGIN: &str = "<!-- reasons: begin -->\n";
+        const END: &str = "<!-- reasons: end -->\n";
+        let docs = std::fs::read_to_string(DOCS).unwrap();
+        let (before, rest) = docs.split_once(BEGIN).expect("the begin mark");
+        let (now, after) = rest.split_once(END).expect("the end mark");
+        let mut table = "| code | status | title | when | connection |\n|---|---|---|---|---|\n".to_owned();
+        for reason in Reason::ALL {
+            let after = if reason.closes_connection() { "closes" } else { "stays" };
+            let (code, status, title) = (reason.code(), reason.status(), reason.title());
+            table.push_str(&format!("| `{code}` | {status} | {title} | {} | {after} |\n", reason.meaning().trim()));
+        }
+        if std::env::var_os("ACP_BLESS").is_some() {
+            std::fs::write(DOCS, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+        } else {
+            assert!(now == table, "docs/reason-codes.md is out of date; run this test with ACP_BLESS=1");
+        }
+    }
+
+    #[test]
     fn codes_are_unique_and_found_again() {
         let codes: HashSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
         assert_eq!(codes.len(), Reason::ALL.len());

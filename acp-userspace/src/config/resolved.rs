@@ -82,6 +82,8 @@ pub struct Listen {
     pub trusted_proxies: Vec<Cidr>,
     /// Worker threads, one per core; 0 in the file means all cores of the process' affinity mask.
     pub workers: usize,
+    /// Which I/O driver the workers use.
+    pub driver: Driver,
     /// Bytes of a request or response head (default 16 KiB: twice nginx's usual 8 KiB, for long tokens).
     pub head_bytes_max: usize,
     /// Fields of a head (default 64).
@@ -106,6 +108,16 @@ pub struct Listen {
     pub drain_bytes_max: usize,
     /// After SIGTERM, before connections are cut (default 30 s).
     pub drain_timeout: Duration,
+}
+
+/// Which I/O driver the workers use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// io_uring as far as the kernel has it, else epoll.
+    Auto,
+    /// epoll, even where io_uring would work.
+    Epoll,
 }
 
 /// `[identity]` and `[[identity.issuer]]`.
@@ -469,6 +481,8 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Audiences accepted here; empty = the issuer's.
     pub audience: Vec<String>,
+    /// Whether its answers may be event streams; then no response rule applies to it (the configuration sees to that).
+    pub streaming: bool,
     /// Tools, in file order.
     pub tools: Vec<Arc<Tool>>,
     /// Bytes of a body.

@@ -136,6 +136,12 @@ impl<'b> ResponseHead<'b> {
     }
 }
 
+/// Whether `name` is a token, as field names and the parts of media types are (RFC 9110 §5.6.2).
+#[must_use]
+pub fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(scan::is_tchar)
+}
+
 /// Why a head was refused. The text is fit for the peer: it quotes nothing of what the peer sent.
 ///
 /// The client's fault in a request, the upstream's in a response.
