@@ -20,14 +20,14 @@ use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
 use crate::clock::Now;
 use crate::config::resolved::{Durability, Protocol, Route, Tool};
-use crate::http::head::RequestHead;
+use crate::http::head::{Framing, RequestHead};
 use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityError, TokenCache, Trust};
 use crate::ids::{Key128, RequestId, RequestIds};
 use crate::policy::{self, Ask, DecisionCache, Permitted};
 use crate::protocol::json::Walker;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
-use crate::routing::{self, NormalPath, Target};
+use crate::routing::{self, Outgoing, Target};
 use crate::safety::{self, Scan, Screened};
 use crate::usage::{self, AdmitError, Admitted, Usage};
 
@@ -62,9 +62,9 @@ pub struct Core {
 
 /// A request as it came in.
 #[derive(Debug)]
-pub struct Inbound<'h> {
+pub struct Inbound<'h, 'b> {
     /// Its head.
-    pub head: &'h RequestHead<'h>,
+    pub head: &'h RequestHead<'b>,
     /// The client's address.
     pub address: SocketAddr,
     /// The connection's socket cookie.
@@ -124,7 +124,7 @@ pub struct Refused {
 /// The layer that refused, recorded.
 pub async fn govern<C: Carrier>(
     core: &RefCell<Core>,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound<'_, '_>,
     carrier: &mut C,
 ) -> Result<Governed, Refused> {
     let snapshot = carrier.snapshot();
@@ -159,21 +159,23 @@ pub fn refuse_head(
 /// The design, as code.
 async fn decide<C: Carrier>(
     core: &RefCell<Core>,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound<'_, '_>,
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Ready, Stop> {
     let head = inbound.head;
-    let path = NormalPath::parse(head.path)
-        .map_err(|fault| Stop::new(Layer::Routing, fault.reason()).detail(fault.to_string()))?;
-    let (route, rest) = find_route(trail, &path)?;
-
-    let caller = identify(core, inbound, &route, carrier, trail).await?;
     let settings = Arc::clone(trail.settings());
-    scopes_suffice(&caller, &route)?;
+    let target = Target::find(&settings.routes, head)
+        .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
+    let route = target.route();
+    trail.route = Some(route.index);
+    trail.latency.head = trail.lap();
+
+    let caller = identify(core, inbound, route, carrier, trail).await?;
+    scopes_suffice(&caller, route)?;
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
         .map_err(|refused| limited(refused, caller.identity(), carrier))?;
-    let tool = find_tool(trail, &route, head.method, rest)?;
+    let tool = find_tool(&target, head.method, trail)?;
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
     trail.bytes_in = carrier.parts().0.len() as u64;
@@ -182,31 +184,22 @@ async fn decide<C: Carrier>(
     let (permitted, tool_list) = {
         let core = &mut *core.borrow_mut();
         let (body, _) = carrier.parts();
-        let call = Call::read(&mut core.walker, head, &route, tool, body, trail)?;
-        let screened = screen(caller, &call, head.query, &path, &settings, &mut core.scan, trail)?;
-        let permitted = permit(screened, &call, &route, inbound, &settings, &mut core.decisions, trail)?;
-        trail.arguments = Some(core.argument_key.digest(head.method, path.as_str(), head.query, body));
+        let call = Call::read(&mut core.walker, head, &target, tool, body, trail)?;
+        let screened = screen(caller, &call, &target, &settings, &mut core.scan, trail)?;
+        let permitted = permit(screened, &call, route, inbound, &settings, &mut core.decisions, trail)?;
+        trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
         (permitted, call.tool_list)
     };
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
-    let admitted = admit(core, permitted, &settings, &route, inbound, carrier, trail).await?;
-    prepare(reservation, admitted, tool_list, &path, inbound, carrier, trail)
-}
-
-/// The route of a path, and what of the path lies below it.
-fn find_route<'p>(trail: &mut Trail, path: &'p NormalPath<'_>) -> Result<(Arc<Route>, &'p str), Stop> {
-    let settings = Arc::clone(trail.settings());
-    let (route, rest) = settings.routes.find(path).ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownRoute))?;
-    trail.route = Some(route.index);
-    trail.latency.head = trail.lap();
-    Ok((Arc::clone(route), rest))
+    let admitted = admit(core, permitted, &settings, route, inbound, carrier, trail).await?;
+    prepare(reservation, admitted, tool_list, &target, &settings, inbound, carrier, trail)
 }
 
 /// Verifies the token; a key that nobody has yet is asked for once.
 async fn identify<C: Carrier>(
     core: &RefCell<Core>,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound<'_, '_>,
     route: &Route,
     carrier: &mut C,
     trail: &mut Trail,
@@ -252,21 +245,14 @@ fn scopes_suffice(caller: &Authenticated, route: &Route) -> Result<(), Stop> {
 }
 
 /// The tool a path names; on MCP routes the body names it, and only POST has one.
-fn find_tool(
-    trail: &mut Trail,
-    route: &Arc<Route>,
-    method: &str,
-    rest: &str,
-) -> Result<Option<Arc<Tool>>, Stop> {
-    if route.protocol == Protocol::Mcp {
+fn find_tool(target: &Target<'_, '_>, method: &str, trail: &mut Trail) -> Result<Option<Arc<Tool>>, Stop> {
+    if target.route().protocol == Protocol::Mcp {
         if method != "POST" {
             return Err(Stop::new(Layer::Routing, Reason::MethodNotAllowed).allow("POST"));
         }
         return Ok(None);
     }
-    let settings = Arc::clone(trail.settings());
-    let tool = settings.routes.tool(route, method, rest);
-    let tool = tool.ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(rest))?;
+    let tool = target.tool().ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(target.rest()))?;
     trail.tool = Some(Arc::clone(tool));
     Ok(Some(Arc::clone(tool)))
 }
@@ -281,15 +267,14 @@ fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &m
 fn screen(
     caller: Authenticated,
     call: &Call<'_>,
-    query: Option<&str>,
-    path: &NormalPath<'_>,
+    target: &Target<'_, '_>,
     settings: &Settings,
     scan: &mut Scan,
     trail: &mut Trail,
 ) -> Result<Screened, Stop> {
-    let content = call.content(query, path.as_str());
-    let route = trail.route.unwrap_or(usize::MAX);
-    let rules = settings.rules.request(route).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
+    let content = call.content(target.query(), target.rest());
+    let rules =
+        settings.rules.request(target.route().index).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
     let screened = safety::screen(caller, &content, rules, scan).map_err(|refused| {
         trail.findings = refused.findings.into();
         Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
@@ -303,7 +288,7 @@ fn permit(
     screened: Screened,
     call: &Call<'_>,
     route: &Route,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound<'_, '_>,
     settings: &Settings,
     decisions: &mut DecisionCache,
     trail: &mut Trail,
@@ -329,7 +314,7 @@ async fn admit<C: Carrier>(
     mut permitted: Permitted,
     settings: &Settings,
     route: &Route,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound<'_, '_>,
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Admitted, Stop> {
@@ -359,37 +344,36 @@ async fn admit<C: Carrier>(
 }
 
 /// Writes the upstream's request and logs the intent: the last step before bytes may leave.
+#[expect(clippy::too_many_arguments, reason = "the end of the line, where everything comes together")]
 fn prepare<C: Carrier>(
     reservation: Reservation,
     admitted: Admitted,
     tool_list: Option<Revision>,
-    path: &NormalPath<'_>,
-    inbound: &Inbound<'_>,
+    target: &Target<'_, '_>,
+    settings: &Settings,
+    inbound: &Inbound<'_, '_>,
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Ready, Stop> {
-    let settings = Arc::clone(trail.settings());
-    let route = trail.route().ok_or_else(|| Stop::new(Layer::Routing, Reason::Internal))?;
-    let upstream = route.upstream;
-    let target = Target { route, upstream: &settings.config.upstreams[upstream], path, query: inbound.head.query };
     let (body, out) = carrier.parts();
-    let routed = routing::route(admitted, &target, inbound.head, trail.id, body.len(), out)
-        .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
-    let admitted = routed.into_admitted();
     let edits = admitted.permitted().screened().edits();
-    let head_len = out.len();
-    if edits.is_empty() {
-        out.extend_from_slice(body);
-    } else {
-        safety::splice(body, edits, out);
-    }
-    let bytes = Bytes { request_in: body.len() as u64, request_out: (out.len() - head_len) as u64, ..Bytes::default() };
-    let edits = edits.len() as u32;
+    let edited = edits.len() as u32;
+    let sent = safety::spliced_len(body.len(), edits) as u64;
+    let ruled = settings.rules.response(target.route().index).is_some_and(|rules| !rules.is_empty());
+    let outgoing = Outgoing {
+        request_id: trail.id,
+        body: (inbound.head.framing != Framing::None).then_some(sent),
+        screen_response: ruled || tool_list.is_some(),
+    };
+    let admitted = routing::route(admitted, target, inbound.head, outgoing, out).into_admitted();
+    safety::splice(body, admitted.permitted().screened().edits(), out)
+        .map_err(|_| Stop::new(Layer::Safety, Reason::Internal))?;
+    let bytes = Bytes { request_in: body.len() as u64, request_out: sent, ..Bytes::default() };
     trail.latency.routing = trail.lap();
 
     let identity = Arc::clone(admitted.identity());
     let limit = admitted.limit().cloned();
     let hold = admitted.into_hold();
     let record = reservation.intent(&trail.intent(&identity, &hold, &trail.would()));
-    Ok(Ready { upstream, identity, hold, record, limit, bytes, edits, tool_list })
+    Ok(Ready { upstream: target.route().upstream, identity, hold, record, limit, bytes, edits: edited, tool_list })
 }

@@ -132,6 +132,12 @@ impl<'t, 'r> Target<'t, 'r> {
         &self.upstream.upstream
     }
 
+    /// The query, as it is sent.
+    #[must_use]
+    pub fn query(&self) -> Option<&'r str> {
+        self.query
+    }
+
     /// The normal path.
     #[must_use]
     pub fn path(&self) -> &NormalPath<'r> {

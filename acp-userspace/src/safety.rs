@@ -21,7 +21,7 @@ pub mod rules;
 pub mod scanner;
 mod screen;
 
-pub use redact::{splice, text_as_sent};
+pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{RouteRules, RuleError, RuleSet};
 pub use screen::{Body, Content, ContentRefused, FINDINGS_MAX, ResponseScreened, Scan, screen, screen_response};
 

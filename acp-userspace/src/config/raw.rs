@@ -206,6 +206,10 @@ section! {
         slots: u64 = Toml("65536"), "one per active subject and limit, 64 B each: 4 MiB";
         /// Percent of the slots that one tenant may hold.
         slots_tenant_share_percent: u64 = Toml("25"), "a tenant that makes up subjects cannot push out others";
+        /// Priced calls that one user may have in flight where a budget exists.
+        calls_in_flight_max: u64 = Toml("64"), "a busy client's connections; more would park a budget in open holds";
+        /// Percent of a tenant budget's remainder that one user's open holds may take.
+        holds_user_share_percent: u64 = Toml("25"), "nobody parks a tenant's whole budget; a lone call is exempt";
         /// Where the spend ledger lives.
         ledger: String = Toml("\"/var/lib/acp/ledger.redb\""), "systemd's StateDirectory";
     }

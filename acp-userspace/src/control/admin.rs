@@ -141,9 +141,8 @@ async fn readyz(State(surface): State<Surface>) -> impl IntoResponse {
 
 async fn metrics_text(State(surface): State<Surface>) -> impl IntoResponse {
     match metrics::text(&surface) {
-        Ok(text) => {
-            ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
-        }
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -169,8 +168,10 @@ async fn stop(State((_, commands)): Socket) -> StatusCode {
 async fn penalties(State((_, commands)): Socket) -> Response {
     match ask(&commands, Command::Penalties).await {
         Some(list) => {
-            let rows: Vec<_> =
-                list.iter().map(|(source, secs)| serde_json::json!({ "source": source, "seconds_left": secs })).collect();
+            let rows: Vec<_> = list
+                .iter()
+                .map(|(source, secs)| serde_json::json!({ "source": source, "seconds_left": secs }))
+                .collect();
             Json(rows).into_response()
         }
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

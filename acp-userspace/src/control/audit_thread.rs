@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 
 use super::audit_writer::{AuditHealth, AuditWriter};
-use crate::audit::json::{EventKind, Value};
+use crate::audit::json::event::{EventKind, Value};
 use crate::clock::Now;
 
 /// Events that may wait for the writer; more are dropped and counted as a gap by the sender.
@@ -94,7 +94,11 @@ fn run(mut writer: AuditWriter, messages: &mpsc::Receiver<Message>) -> std::io::
     let interval = writer.interval();
     let mut more = false;
     loop {
-        let next = if more { messages.try_recv().map_err(|_| RecvTimeoutError::Timeout) } else { messages.recv_timeout(interval) };
+        let next = if more {
+            messages.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+        } else {
+            messages.recv_timeout(interval)
+        };
         match next {
             Ok(Message::Event(kind, detail)) => add(&mut writer, kind, &detail),
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return writer.close(Now::read()),

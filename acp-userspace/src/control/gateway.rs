@@ -16,13 +16,14 @@ use anyhow::Context;
 
 use super::audit_thread::{AuditThread, Detail};
 use super::audit_writer::{AuditWriter, Opened, Tail};
+use super::interfaces;
 use super::ledger::LedgerStore;
 use super::ledger_thread::LedgerThread;
 use super::publish::{self, Publisher};
 use super::recover;
 use super::service::{self, Parts, SharedPlane, Source};
 use super::status::Status;
-use crate::audit::json::EventKind;
+use crate::audit::json::event::EventKind;
 use crate::audit::ring::RingHandle;
 use crate::clock::Now;
 use crate::config::Config;
@@ -32,6 +33,7 @@ use crate::kernel::{self, Reached};
 use crate::pipeline::{ArgumentKey, Core, Settings};
 use crate::policy::DecisionCache;
 use crate::protocol::json::Walker;
+use crate::routing::address::AddressGuard;
 use crate::safety::Scan;
 use crate::server::metrics::{Count, WorkerMetrics};
 use crate::server::runtime::Driver;
@@ -73,7 +75,10 @@ pub struct Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("address", &self.address).field("reached", &self.reached).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("address", &self.address)
+            .field("reached", &self.reached)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +148,7 @@ impl Gateway {
             token_key: random()?,
             argument_key: random()?,
         };
-        let own = vec![address, config.admin.metrics];
+        let guard = AddressGuard::new(vec![address, config.admin.metrics], interfaces::addresses());
         let start = start_event(&settings, &reached);
         let publisher = Arc::new(Publisher::new(settings));
         let shared = Arc::new(Shared {
@@ -185,7 +190,7 @@ impl Gateway {
             audit_health: Arc::clone(audit.health()),
             plane,
             queues,
-            own,
+            guard,
         };
         let ended = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = tokio::sync::oneshot::channel();

@@ -50,7 +50,11 @@ impl Collector for Gathering {
             ("acp_upstream_connects", "Connections opened to upstreams.", sum(|w| w.upstream_connects.value())),
             ("acp_worker_panics", "Panics caught; each closed one connection.", sum(|w| w.panics.value())),
             ("acp_worker_restarts", "Workers that died and were replaced.", sum(|w| w.restarts.value())),
-            ("acp_signals_lost", "Messages from workers that found the queue full.", self.0.shared.signals_lost.value()),
+            (
+                "acp_signals_lost",
+                "Messages from workers that found the queue full.",
+                self.0.shared.signals_lost.value(),
+            ),
             ("acp_audit_records", "Records written to the audit log.", get(&status.audit_records)),
             ("acp_audit_bytes", "Bytes written to the audit log.", get(&status.audit_bytes)),
             (
@@ -74,7 +78,11 @@ impl Collector for Gathering {
             ("acp_kernel_penalties", "Sources under penalty now.", level(get(&status.kernel_penalties))),
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
             ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
-            ("acp_config_generation", "Generation of the snapshot in force.", level(self.0.shared.snapshot.load().generation)),
+            (
+                "acp_config_generation",
+                "Generation of the snapshot in force.",
+                level(self.0.shared.snapshot.load().generation),
+            ),
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

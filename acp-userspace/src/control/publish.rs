@@ -27,8 +27,7 @@ pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMist
     let routes = RouteTable::compile(&config.routes, &config.upstreams, config.identity.issuers.len())
         .map_err(|all| mistakes.extend(all.iter().map(ToString::to_string)))
         .ok();
-    let rules =
-        RuleSet::compile(&config.safety, &config.routes).map_err(|error| mistakes.push(error.to_string())).ok();
+    let rules = RuleSet::compile(&config.safety, &config.routes).map_err(|error| mistakes.push(error.to_string())).ok();
     let policy = PolicySet::compile(&config.policy, &config.identity.issuers, &config.routes)
         .map_err(|all| mistakes.push(all.to_string()))
         .ok();

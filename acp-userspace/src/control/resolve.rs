@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::resolved::Upstream;
 use crate::pipeline::{Addresses, Resolved};
-use crate::routing::address::{self, Listener};
+use crate::routing::address::{AddressGuard, Allowed};
 
 /// Between two resolutions of every upstream.
 pub const REFRESH: Duration = Duration::from_secs(30);
@@ -21,11 +21,11 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const ADDRESSES_MAX: usize = 16;
 
 /// Resolves every upstream, one after the other. A name that cannot be resolved now keeps the addresses it had.
-pub async fn resolve(upstreams: &[Arc<Upstream>], listeners: &[Listener], previous: &Addresses) -> Addresses {
+pub async fn resolve(upstreams: &[Arc<Upstream>], guard: &AddressGuard, previous: &Addresses) -> Addresses {
     let mut all = Vec::with_capacity(upstreams.len());
     for (index, upstream) in upstreams.iter().enumerate() {
         let resolved = match look_up(upstream).await {
-            Ok(found) => check(upstream, listeners, found),
+            Ok(found) => check(upstream, guard, found),
             Err(error) => {
                 tracing::warn!(upstream = &*upstream.name, %error, "name does not resolve");
                 previous.upstreams().get(index).cloned().unwrap_or_default()
@@ -47,11 +47,12 @@ async fn look_up(upstream: &Upstream) -> std::io::Result<Vec<SocketAddr>> {
     Ok(found.take(ADDRESSES_MAX).collect())
 }
 
-fn check(upstream: &Upstream, listeners: &[Listener], found: Vec<SocketAddr>) -> Resolved {
+fn check(upstream: &Upstream, guard: &AddressGuard, found: Vec<SocketAddr>) -> Resolved {
     let mut resolved = Resolved::default();
+    let allowed = Allowed { private: &upstream.allow_private, loopback: &upstream.allow_loopback };
     for address in found {
-        match address::check(address, upstream, listeners) {
-            Ok(()) => resolved.addresses.push(address),
+        match guard.check(allowed, address) {
+            Ok(checked) => resolved.addresses.push(checked.get()),
             Err(why) => {
                 tracing::warn!(upstream = &*upstream.name, %address, %why, "address refused");
                 resolved.blocked = true;

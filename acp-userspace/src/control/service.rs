@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as sync_mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use notify::Watcher;
@@ -19,7 +19,7 @@ use super::jwks::{KeyService, Refetch};
 use super::publish::{self, Publisher};
 use super::resolve;
 use super::status::Status;
-use crate::audit::json::EventKind;
+use crate::audit::json::event::EventKind;
 use crate::clock::mono_ns;
 use crate::config::Config;
 use crate::config::resolved::Issuer;
@@ -28,7 +28,7 @@ use crate::kernel::penalty::PenaltyBook;
 use crate::kernel::source::Sources;
 use crate::kernel::{ConnClosed, KernelPlane};
 use crate::pipeline::Settings;
-use crate::routing::address::{self, Guarded};
+use crate::routing::address::{AddressGuard, Allowed};
 use crate::server::{KeyWanted, Shared, Signal};
 
 /// Between looks at the workers' queues: how fast an ignored limit becomes a penalty.
@@ -76,8 +76,8 @@ pub struct Parts {
     pub plane: SharedPlane,
     /// Queues of workers, new ones as workers are replaced.
     pub queues: sync_mpsc::Receiver<(usize, rtrb::Consumer<Signal>)>,
-    /// Addresses an upstream must not have: our own listeners.
-    pub own: Vec<std::net::SocketAddr>,
+    /// Judges addresses of upstreams and issuers.
+    pub guard: AddressGuard,
 }
 
 impl Parts {
@@ -90,7 +90,11 @@ impl Parts {
 ///
 /// # Errors
 /// An admin surface cannot be opened, or signals cannot be handled.
-pub fn run(parts: Parts, ready: oneshot::Sender<std::net::SocketAddr>, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+pub fn run(
+    parts: Parts,
+    ready: oneshot::Sender<std::net::SocketAddr>,
+    stopped: &dyn Fn() -> bool,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move { Service::start(parts).await?.run(ready, stopped).await })
 }
@@ -127,7 +131,11 @@ impl Service {
         Ok(Self { surface, book, queues: Vec::new(), keys, commands, metrics, changes, _watcher: watcher, parts })
     }
 
-    async fn run(mut self, ready: oneshot::Sender<std::net::SocketAddr>, stopped: &dyn Fn() -> bool) -> anyhow::Result<()> {
+    async fn run(
+        mut self,
+        ready: oneshot::Sender<std::net::SocketAddr>,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -319,7 +327,9 @@ impl Service {
         });
         self.parts.status.reload_failed.store(changed.is_err(), Ordering::Relaxed);
         match changed {
-            Ok(settings) if settings.config.digest == old.config.digest && settings.policy.digest() == old.policy.digest() => {
+            Ok(settings)
+                if settings.config.digest == old.config.digest && settings.policy.digest() == old.policy.digest() =>
+            {
                 Ok(old.generation)
             }
             Ok(settings) => {
@@ -337,7 +347,7 @@ impl Service {
 
     async fn adopt(&mut self, settings: Arc<Settings>) {
         let old = self.parts.shared.snapshot.load_full();
-        let addresses = resolve::resolve(&settings.config.upstreams, &self.parts.own, &old.addresses).await;
+        let addresses = resolve::resolve(&settings.config.upstreams, &self.parts.guard, &old.addresses).await;
         self.parts.publisher.settings(Arc::clone(&settings), addresses);
         self.keys = start_keys(&self.parts, &settings).await;
         let kernel = &settings.config.kernel;
@@ -389,7 +399,7 @@ fn closed_event(parts: &Parts, closed: &ConnClosed) {
 
 async fn refresh_addresses(parts: &Parts, settings: &Arc<Settings>) {
     let old = parts.shared.snapshot.load_full();
-    let addresses = resolve::resolve(&settings.config.upstreams, &parts.own, &old.addresses).await;
+    let addresses = resolve::resolve(&settings.config.upstreams, &parts.guard, &old.addresses).await;
     if addresses != *old.addresses {
         parts.publisher.addresses(settings.generation, addresses);
     }
@@ -399,18 +409,18 @@ async fn refresh_addresses(parts: &Parts, settings: &Arc<Settings>) {
 async fn start_keys(parts: &Parts, settings: &Arc<Settings>) -> mpsc::Sender<Refetch> {
     let identity = &settings.config.identity;
     let dev = identity.dev_issuer;
-    let own = parts.own.clone();
+    let addresses = parts.guard.clone();
     let guard = move |issuer: &Issuer, ip: IpAddr, port: u16| {
         if dev && ip.is_loopback() {
             return Ok(());
         }
-        let rules = Guarded { allow_private: &issuer.allow_private, allow_loopback: &[] };
-        address::check(std::net::SocketAddr::new(ip, port), rules, &own).map_err(|error| error.to_string())
+        let allowed = Allowed { private: &issuer.allow_private, loopback: &[] };
+        let checked = addresses.check(allowed, std::net::SocketAddr::new(ip, port));
+        checked.map(|_| ()).map_err(|error| error.to_string())
     };
     let publisher = Arc::clone(&parts.publisher);
     let previous = Arc::clone(&parts.shared.snapshot.load().keys);
-    let mut service =
-        KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys));
+    let mut service = KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys));
     service.load_initial().await;
     let (sender, requests) = mpsc::channel(REFETCHES_MAX);
     tokio::spawn(service.run(requests));

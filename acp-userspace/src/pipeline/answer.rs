@@ -1,6 +1,5 @@
 //! What may be sent, what came back, and how it ended.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -13,10 +12,10 @@ use crate::http::head::{Framing, ResponseHead};
 use crate::http::write;
 use crate::identity::Identity;
 use crate::ids::Key128;
-use crate::protocol::json;
-use crate::protocol::mcp::headers::Revision;
-use crate::protocol::mcp;
 use crate::policy;
+use crate::protocol::json;
+use crate::protocol::mcp;
+use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::routing;
 use crate::safety::{self, Body, Content, Finding};
@@ -73,7 +72,15 @@ pub enum Screening {
 
 impl Governed {
     pub(super) fn new(trail: Trail, ready: Ready) -> Self {
-        Self { route: trail.route.unwrap_or_default(), trail, ready, sent: false, status: None, first_ns: 0, findings: Vec::new() }
+        Self {
+            route: trail.route.unwrap_or_default(),
+            trail,
+            ready,
+            sent: false,
+            status: None,
+            first_ns: 0,
+            findings: Vec::new(),
+        }
     }
 
     /// Index of its upstream.
@@ -112,12 +119,17 @@ impl Governed {
         self.ready.bytes.response_out += sent;
     }
 
+    /// Whether rules look at its answer.
+    fn is_screened(&self) -> bool {
+        self.trail.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty())
+    }
+
     /// How the answer with this head is passed on.
     ///
     /// # Errors
     /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
     pub fn handling(&self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
-        let ruled = self.trail.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty());
+        let ruled = self.is_screened();
         if !ruled && self.ready.tool_list.is_none() {
             return Ok(Handling::Pass);
         }
@@ -145,7 +157,8 @@ impl Governed {
     /// `UpstreamAuth` when the upstream refused the gateway's own credentials.
     pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
         let config = &self.trail.snapshot.settings.config;
-        routing::response_fields(response, &config.routes[self.route], &config.upstreams[self.ready.upstream], out)?;
+        let (route, upstream) = (&config.routes[self.route], &config.upstreams[self.ready.upstream]);
+        routing::write_response_headers(response, route, upstream, self.is_screened(), out).map_err(|e| e.reason())?;
         write::header(out, "x-request-id", &self.trail.id.text());
         if let Some(limit) = &self.ready.limit {
             usage::write_rate_limit_policy(begin(out, "RateLimit-Policy"), limit);
@@ -220,7 +233,7 @@ pub fn screen_answer(
         return Ok(Screening::AsIs);
     }
     governed.ready.edits += screened.edits.len() as u32;
-    safety::splice(content, &screened.edits, out);
+    safety::splice(content, &screened.edits, out).map_err(|_| Reason::Internal)?;
     Ok(Screening::Edited)
 }
 
@@ -258,10 +271,9 @@ fn filter_message(
     let route = &settings.config.routes[governed.route];
     let decisions = RefCell::new(&mut core.decisions);
     let visible = |name: &str| {
-        settings
-            .routes
-            .mcp_tool(route, name)
-            .is_some_and(|tool| policy::visible(&governed.ready.identity, tool, &settings.policy, &mut decisions.borrow_mut()))
+        settings.routes.mcp_tool(route, name).is_some_and(|tool| {
+            policy::visible(&governed.ready.identity, tool, &settings.policy, &mut decisions.borrow_mut())
+        })
     };
     let document = core.walker.walk(message, &mcp::LIMITS).map_err(|_| Reason::ResponseUnscannable)?;
     // A notification that the server sends beside its answer lists nothing.

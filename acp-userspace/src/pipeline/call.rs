@@ -9,12 +9,12 @@ use super::trail::{RpcReply, Stop, Trail};
 use crate::audit::record::{KeyedDigest, Layer};
 use crate::config::resolved::{Protocol, Route, Tool};
 use crate::http::head::RequestHead;
-use crate::ids::Key128;
 use crate::policy::{Argument, ArgumentView, Resource};
 use crate::protocol::json::{self, Kind, Node, Walker};
 use crate::protocol::mcp::headers::{Mirrored, Revision};
 use crate::protocol::mcp::{self, Message};
 use crate::reason::Reason;
+use crate::routing::Target;
 use crate::safety::{Body, Content};
 
 /// A call, borrowing from the body.
@@ -31,11 +31,11 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Reads the body of a request on `route`; `tool` is what the path named, on HTTP routes.
+    /// Reads the body of a request; `tool` is what the path named, on HTTP routes.
     pub(super) fn read(
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
-        route: &Route,
+        target: &Target<'_, '_>,
         tool: Option<Arc<Tool>>,
         bytes: &'a [u8],
         trail: &mut Trail,
@@ -43,9 +43,9 @@ impl<'a> Call<'a> {
         if head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
             return Err(undecodable("the body is encoded; send it plain"));
         }
-        match route.protocol {
-            Protocol::Http => Self::http(walker, head, route, tool, bytes),
-            Protocol::Mcp => Self::mcp(walker, head, bytes, trail),
+        match target.route().protocol {
+            Protocol::Http => Self::http(walker, head, target.route(), tool, bytes),
+            Protocol::Mcp => Self::mcp(walker, head, target, bytes, trail),
         }
     }
 
@@ -76,7 +76,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn mcp(walker: &'a mut Walker, head: &RequestHead<'_>, bytes: &'a [u8], trail: &mut Trail) -> Result<Self, Stop> {
+    fn mcp(
+        walker: &'a mut Walker,
+        head: &RequestHead<'_>,
+        target: &Target<'_, '_>,
+        bytes: &'a [u8],
+        trail: &mut Trail,
+    ) -> Result<Self, Stop> {
         if !media_type(head)?.eq_ignore_ascii_case("application/json") {
             return Err(undecodable("an MCP message is application/json"));
         }
@@ -112,9 +118,7 @@ impl<'a> Call<'a> {
         let Some(called) = message.call else {
             return Ok(Self { tool: None, body, arguments: None, root: "", tool_list });
         };
-        let settings = Arc::clone(trail.settings());
-        let tool = trail.route().and_then(|route| settings.routes.mcp_tool(route, called.name));
-        let Some(tool) = tool else {
+        let Some(tool) = target.mcp_tool(called.name) else {
             return Err(Stop::new(Layer::Routing, Reason::UnknownTool).asked(called.name));
         };
         trail.tool = Some(Arc::clone(tool));
@@ -228,11 +232,6 @@ impl ArgumentKey {
         digest.copy_from_slice(&tag.as_ref()[..16]);
         KeyedDigest { key_id: self.id, digest }
     }
-}
-
-/// The loop guard's key of a call.
-pub(super) fn call_key(digest: &KeyedDigest) -> Key128 {
-    Key128(digest.digest)
 }
 
 #[cfg(test)]

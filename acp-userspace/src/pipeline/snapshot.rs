@@ -62,7 +62,12 @@ impl Snapshot {
     /// What the record says decided.
     #[must_use]
     pub fn versions(&self) -> Versions {
-        Versions::new(&self.settings.config.digest, self.settings.policy.digest(), self.keys.generation(), self.generation)
+        Versions::new(
+            &self.settings.config.digest,
+            self.settings.policy.digest(),
+            self.keys.generation(),
+            self.generation,
+        )
     }
 }
 

@@ -16,8 +16,8 @@ use crate::http::write;
 use crate::identity::{Challenge, Identity, IdentityError};
 use crate::ids::RequestId;
 use crate::policy::PolicyIds;
-use crate::protocol::mcp::headers::Revision;
 use crate::protocol::mcp;
+use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::safety::Finding;
 use crate::usage::{self, Hold, LimitState};
@@ -158,7 +158,7 @@ impl Stop {
 }
 
 impl Trail {
-    pub(super) fn new(id: RequestId, inbound: &Inbound<'_>, snapshot: Current) -> Self {
+    pub(super) fn new(id: RequestId, inbound: &Inbound<'_, '_>, snapshot: Current) -> Self {
         Self::headless(id, snapshot, inbound.address, inbound.cookie, inbound.now)
     }
 
@@ -195,19 +195,16 @@ impl Trail {
     /// Goes on with new keys: nothing was decided yet. A configuration that changed in the same moment is not mixed in.
     pub(super) fn adopt_keys(&mut self, latest: Current) -> Result<(), Stop> {
         if latest.settings.generation != self.snapshot.settings.generation {
-            return Err(Stop::new(Layer::Identity, Reason::KeysUnavailable).detail("the configuration changed; try again"));
+            return Err(
+                Stop::new(Layer::Identity, Reason::KeysUnavailable).detail("the configuration changed; try again")
+            );
         }
         self.snapshot = latest;
         Ok(())
     }
 
     /// What the log is told before the request is sent.
-    pub(super) fn intent<'a>(
-        &'a self,
-        identity: &'a Identity,
-        hold: &'a Hold,
-        would: &'a [WouldBe<'a>],
-    ) -> Intent<'a> {
+    pub(super) fn intent<'a>(&'a self, identity: &'a Identity, hold: &'a Hold, would: &'a [WouldBe<'a>]) -> Intent<'a> {
         Intent {
             request_id: self.id,
             now: self.now,
@@ -239,13 +236,9 @@ impl Trail {
     pub(super) fn call(&self) -> Call<'_> {
         let (Some(route), tool) = (self.route(), &self.tool) else { return Call::default() };
         match tool {
-            Some(tool) => Call {
-                route: &route.name,
-                path: &route.path,
-                tool: &tool.name,
-                verb: &tool.verb,
-                labels: &tool.labels,
-            },
+            Some(tool) => {
+                Call { route: &route.name, path: &route.path, tool: &tool.name, verb: &tool.verb, labels: &tool.labels }
+            }
             None => Call { route: &route.name, path: &route.path, ..Call::default() },
         }
     }

@@ -147,6 +147,12 @@ fn of_node<'c>(changes: &'c [Change], node: Node<'_>) -> &'c [Change] {
 #[error("edits do not fit the body")]
 pub struct BadEdits;
 
+/// Length of what [`splice`] makes of a body of `len` bytes.
+#[must_use]
+pub fn spliced_len(len: usize, edits: &[Edit]) -> usize {
+    edits.iter().fold(len, |len, edit| len - edit.range.len() + edit.bytes.len())
+}
+
 /// Appends `original` to `out` with `edits` made.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ enum Place {
 
 /// Whether the connection can carry another request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum After {
+pub(super) enum After {
     /// The next request starts cleanly.
     Reusable,
     /// Close it: body bytes are, or may be, still to come.
@@ -39,7 +39,7 @@ pub enum After {
 
 /// One request's body.
 #[derive(Debug)]
-pub struct Body {
+pub(super) struct Body {
     framing: Framing,
     /// Offset of the first body byte in the input buffer.
     start: usize,
@@ -58,7 +58,7 @@ pub struct Body {
 impl Body {
     /// The body of a request whose head ends at `start` of the input buffer.
     #[must_use]
-    pub fn new(framing: Framing, start: usize, expect_continue: bool) -> Self {
+    pub(super) fn new(framing: Framing, start: usize, expect_continue: bool) -> Self {
         Self {
             framing,
             start,
@@ -75,7 +75,7 @@ impl Body {
 
     /// The content; all of it once [`Body::read`] succeeded.
     #[must_use]
-    pub fn bytes<'b>(&'b self, input: &'b [u8]) -> &'b [u8] {
+    pub(super) fn bytes<'b>(&'b self, input: &'b [u8]) -> &'b [u8] {
         match &self.place {
             Place::Input(range) => &input[range.clone()],
             Place::Own => &self.own,
@@ -84,7 +84,7 @@ impl Body {
 
     /// Whether nothing of it is left to read.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
 
@@ -93,7 +93,7 @@ impl Body {
     /// # Errors
     /// `BodyTooLarge`; `Overloaded` when no memory may be leased; `MalformedRequest` for chunk syntax; `ClientClosed`
     /// when the stream ended first.
-    pub async fn read(
+    pub(super) async fn read(
         &mut self,
         stream: &mut TcpStream,
         input: &[u8],
@@ -185,21 +185,19 @@ impl Body {
 
     /// Whether [`Body::drain`] has a chance: decides what the answer's `Connection` field says.
     #[must_use]
-    pub fn drainable(&self, input: &[u8], max: usize) -> bool {
+    pub(super) fn drainable(&self, input: &[u8], max: usize) -> bool {
         let arrived = input.len() - self.start;
         self.complete
             || match self.framing {
-                Framing::Length(length) => {
-                    usize::try_from(length)
-                        .is_ok_and(|n| n <= arrived || (n <= max && !self.expect_continue && self.place_is_input()))
-                }
+                Framing::Length(length) => usize::try_from(length)
+                    .is_ok_and(|n| n <= arrived || (n <= max && !self.expect_continue && self.place_is_input())),
                 Framing::Chunked => !self.expect_continue && self.place_is_input(),
                 Framing::None | Framing::UntilClose => true,
             }
     }
 
     /// After an answer that did not wait for the body: discards what is left, at most `max` bytes of it.
-    pub async fn drain(&mut self, stream: &mut TcpStream, input: &[u8], max: usize) -> After {
+    pub(super) async fn drain(&mut self, stream: &mut TcpStream, input: &[u8], max: usize) -> After {
         if self.complete {
             return After::Reusable;
         }
@@ -227,7 +225,7 @@ impl Body {
 
     /// What follows the request: turns the input buffer into the start of the next one.
     #[must_use]
-    pub fn leftover(self, mut input: Vec<u8>) -> Vec<u8> {
+    pub(super) fn leftover(self, mut input: Vec<u8>) -> Vec<u8> {
         let end = (self.start + self.taken).min(input.len());
         if end == input.len() {
             input.clear();

@@ -11,26 +11,26 @@ use hashbrown::HashMap;
 use crate::ids::Key128;
 
 /// Initial capacity of a connection's buffer: a 1 KiB call with a 700-byte token and its head fit at once.
-pub const BUFFER_BYTES: usize = 8 * 1024;
+pub(super) const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Buffers kept for reuse per worker (2 MiB of 8 KiB buffers).
 const KEPT_MAX: usize = 256;
 
 /// A worker's spare buffers.
 #[derive(Debug, Default)]
-pub struct Buffers {
+pub(super) struct Buffers {
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Buffers {
     /// An empty buffer of at least [`BUFFER_BYTES`] capacity.
     #[must_use]
-    pub fn take(&self) -> Vec<u8> {
+    pub(super) fn take(&self) -> Vec<u8> {
         self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
     /// Gives a buffer back. One that grew past four times the initial size is freed: a large body must not pin memory.
-    pub fn give(&self, mut buf: Vec<u8>) {
+    pub(super) fn give(&self, mut buf: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
         if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buf.capacity()) && spare.len() < KEPT_MAX {
             buf.clear();
@@ -41,7 +41,7 @@ impl Buffers {
 
 /// Bytes of bodies a worker may hold at once, in all and for one tenant.
 #[derive(Debug)]
-pub struct Quota {
+pub(super) struct Quota {
     total_max: Cell<usize>,
     tenant_max: Cell<usize>,
     total: Cell<usize>,
@@ -52,7 +52,7 @@ pub struct Quota {
 impl Quota {
     /// A quota of `total_max` bytes, `tenant_max` for each tenant.
     #[must_use]
-    pub fn new(total_max: usize, tenant_max: usize) -> Self {
+    pub(super) fn new(total_max: usize, tenant_max: usize) -> Self {
         Self {
             total_max: Cell::new(total_max),
             tenant_max: Cell::new(tenant_max),
@@ -62,14 +62,14 @@ impl Quota {
     }
 
     /// Changes the bounds; what is held stays held.
-    pub fn set_max(&self, total_max: usize, tenant_max: usize) {
+    pub(super) fn set_max(&self, total_max: usize, tenant_max: usize) {
         self.total_max.set(total_max);
         self.tenant_max.set(tenant_max);
     }
 
     /// Sets `bytes` aside for `tenant` until the lease is dropped; `None` when a bound would be passed.
     #[must_use]
-    pub fn lease(self: &Rc<Self>, tenant: Key128, bytes: usize) -> Option<Lease> {
+    pub(super) fn lease(self: &Rc<Self>, tenant: Key128, bytes: usize) -> Option<Lease> {
         let total = self.total.get().checked_add(bytes)?;
         let mut tenants = self.tenants.borrow_mut();
         let held = tenants.get(&tenant).copied().unwrap_or(0).checked_add(bytes)?;
@@ -83,14 +83,14 @@ impl Quota {
 
     /// Bytes held now.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.total.get()
     }
 }
 
 /// Bytes set aside by [`Quota::lease`].
 #[derive(Debug)]
-pub struct Lease {
+pub(super) struct Lease {
     quota: Rc<Quota>,
     tenant: Key128,
     bytes: usize,
@@ -99,7 +99,7 @@ pub struct Lease {
 impl Lease {
     /// Makes the lease at least `bytes` large; false when a bound would be passed.
     #[must_use]
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
+    pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
         if bytes <= self.bytes {
             return true;
         }

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::answer;
 use super::body::{After, Body};
@@ -53,7 +52,19 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
         let out = worker.buffers.take();
-        Self { worker, stream, watch, peer, cookie, token: ConnectionToken::default(), bound: None, tenant_slot: 0, eof: false, out, open: None }
+        Self {
+            worker,
+            stream,
+            watch,
+            peer,
+            cookie,
+            token: ConnectionToken::default(),
+            bound: None,
+            tenant_slot: 0,
+            eof: false,
+            out,
+            open: None,
+        }
     }
 
     /// Serves requests until the connection ends.
@@ -61,9 +72,9 @@ impl Connection {
         let mut input = Vec::new();
         loop {
             if input.is_empty() {
-                match self.first_bytes(input).await {
-                    Some(bytes) => input = bytes,
-                    None => break,
+                input = self.first_bytes(input).await;
+                if input.is_empty() {
+                    break;
                 }
             }
             let (after, rest) = self.next_request(input).await;
@@ -77,8 +88,8 @@ impl Connection {
     }
 
     /// Waits for a request to begin. A connection that stays idle gives its buffer back and waits without one.
-    /// `None` when the client closed or was cut.
-    async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Option<Vec<u8>> {
+    /// Empty when the client closed or was cut.
+    async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Vec<u8> {
         let now = mono_ns();
         self.watch.enter(Phase::Idle, now, now + self.worker.times().idle_ns);
         loop {
@@ -89,17 +100,21 @@ impl Connection {
             let read = self.stream.cancelable_read(buf.slice_mut(0..capacity), self.watch.park_handle()).await;
             buf = read.1.into_inner();
             match read.0 {
-                Ok(0) => {
-                    self.eof = true;
-                    return None;
+                Ok(n) => {
+                    self.eof = n == 0;
+                    return buf;
                 }
-                Ok(_) => return Some(buf),
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
                     self.worker.buffers.give(std::mem::take(&mut buf));
                     self.watch.park();
-                    self.stream.readable(false).await.ok()?;
+                    if self.stream.readable(false).await.is_err() {
+                        return buf;
+                    }
                 }
-                Err(_) => return None,
+                Err(_) => {
+                    buf.clear();
+                    return buf;
+                }
             }
         }
     }
@@ -110,18 +125,22 @@ impl Connection {
         let mut scanned = 0;
         let mut waiting = false;
         loop {
-            match head::parse_request(&input, &limits, &mut scanned) {
+            let served = match head::parse_request(&input, &limits, &mut scanned) {
                 Ok(Some(head)) => {
                     let mut body = Body::new(head.framing, head.len, head.expect_continue);
                     let after = self.exchange(&input, &head, &mut body).await;
-                    drop(head);
-                    return (after, body.leftover(input));
+                    Some(Ok((after, body)))
                 }
-                Ok(None) => {}
-                Err(error) => {
+                Ok(None) => None,
+                Err(error) => Some(Err(error)),
+            };
+            match served {
+                Some(Ok((after, body))) => return (after, body.leftover(input)),
+                Some(Err(error)) => {
                     self.refuse_head(error.reason(), error.to_string()).await;
                     return (After::Close, input);
                 }
+                None => {}
             }
             if !std::mem::replace(&mut waiting, true) {
                 let now = mono_ns();
@@ -160,13 +179,7 @@ impl Connection {
     }
 
     /// Answers a request that a layer refused.
-    async fn refuse(
-        &mut self,
-        refused: &Refused,
-        head: &RequestHead<'_>,
-        input: &[u8],
-        body: &mut Body,
-    ) -> After {
+    async fn refuse(&mut self, refused: &Refused, head: &RequestHead<'_>, input: &[u8], body: &mut Body) -> After {
         self.worker.metrics.finished(refused.reason, mono_ns().saturating_sub(refused.since_ns));
         if refused.reason == Reason::ClientClosed {
             return After::Close;

@@ -194,6 +194,18 @@ fn cut_reason(conn: &Connection, fault: Reason) -> Reason {
     }
 }
 
+/// What the bytes read so far hold.
+enum Parsed {
+    /// No whole head.
+    Partial,
+    /// A 1xx head of this length.
+    Interim(usize),
+    /// The answer's head: its length, framing, whether the connection stays open, and how it is passed on.
+    Final(usize, Framing, bool, Handling),
+    /// Something that is not passed on.
+    Bad(Reason),
+}
+
 /// Reads the answer's head, decides how it is passed on, and does it.
 async fn deliver(
     conn: &mut Connection,
@@ -206,28 +218,28 @@ async fn deliver(
     let mut scanned = 0;
     let mut interim = 0;
     let (framing, keep_alive, handling) = loop {
-        match head::parse_response(&buf, request.method == "HEAD", &limits, &mut scanned) {
-            Ok(Some(response)) if response.status < 200 => {
+        let parsed = match head::parse_response(&buf, request.method == "HEAD", &limits, &mut scanned) {
+            Ok(Some(response)) if response.status < 200 => Parsed::Interim(response.len),
+            Ok(Some(response)) => match start(conn, &response) {
+                Ok(handling) => Parsed::Final(response.len, response.framing, response.keep_alive, handling),
+                Err(reason) => Parsed::Bad(reason),
+            },
+            Ok(None) => Parsed::Partial,
+            Err(_) => Parsed::Bad(Reason::UpstreamFraming),
+        };
+        match parsed {
+            Parsed::Interim(len) if interim < INTERIM_MAX => {
                 interim += 1;
-                if interim > INTERIM_MAX {
-                    return fail(conn, request, Reason::UpstreamFraming).await;
-                }
-                let len = response.len;
-                drop(response);
                 buf.drain(..len);
                 scanned = 0;
             }
-            Ok(Some(response)) => {
-                let handling = match start(conn, &response) {
-                    Ok(handling) => handling,
-                    Err(reason) => return fail(conn, request, reason).await,
-                };
-                let (framing, keep_alive, len) = (response.framing, response.keep_alive, response.len);
-                drop(response);
+            Parsed::Interim(_) => return fail(conn, request, Reason::UpstreamFraming).await,
+            Parsed::Final(len, framing, keep_alive, handling) => {
                 buf.drain(..len);
                 break (framing, keep_alive, handling);
             }
-            Ok(None) => {
+            Parsed::Bad(reason) => return fail(conn, request, reason).await,
+            Parsed::Partial => {
                 if buf.capacity() == buf.len() {
                     buf.reserve(BUFFER_BYTES);
                 }
@@ -238,7 +250,6 @@ async fn deliver(
                     return fail(conn, request, reason).await;
                 }
             }
-            Err(_) => return fail(conn, request, Reason::UpstreamFraming).await,
         }
     };
     let answer = Answer { leased, buf, inward: Inward::new(framing), keep_alive };

@@ -62,8 +62,11 @@ where
             Driver::UringDefer => ring.setup_single_issuer().setup_defer_taskrun(),
             _ => ring.setup_coop_taskrun(),
         };
-        let built =
-            RuntimeBuilder::<IoUringDriver>::new().uring_builder(ring).with_entries(RING_ENTRIES).enable_timer().build();
+        let built = RuntimeBuilder::<IoUringDriver>::new()
+            .uring_builder(ring)
+            .with_entries(RING_ENTRIES)
+            .enable_timer()
+            .build();
         match built {
             Ok(mut runtime) => return Ok(runtime.block_on(main(driver))),
             Err(error) => tracing::debug!(driver = driver.name(), %error, "driver not available"),

@@ -17,7 +17,7 @@ use super::runtime::{self, Canceller};
 use crate::clock::mono_ns;
 
 /// Between two sweeps.
-pub const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// A client whose upstream has not answered for this long is watched for disconnection.
 const WATCH_AFTER_NS: u64 = 50_000_000;
@@ -27,7 +27,7 @@ const PARK_AFTER_NS: u64 = 1_000_000_000;
 
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Waiting for the first byte of a request, with a buffer at hand.
     Idle,
     /// The same, without a buffer.
@@ -46,7 +46,7 @@ pub enum Phase {
 
 /// Why the sweep cut a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cut {
+pub(super) enum Cut {
     /// It did not.
     No,
     /// The phase's deadline passed.
@@ -58,7 +58,7 @@ pub enum Cut {
 }
 
 /// One connection as the sweep sees it.
-pub struct Watch {
+pub(super) struct Watch {
     client: RawFd,
     upstream: Cell<Option<RawFd>>,
     phase: Cell<Phase>,
@@ -71,42 +71,36 @@ pub struct Watch {
 
 impl Watch {
     /// Enters a phase that must end by `deadline_ns` (CLOCK_MONOTONIC; `u64::MAX` for never).
-    pub fn enter(&self, phase: Phase, now_ns: u64, deadline_ns: u64) {
+    pub(super) fn enter(&self, phase: Phase, now_ns: u64, deadline_ns: u64) {
         self.phase.set(phase);
         self.since_ns.set(now_ns);
         self.deadline_ns.set(deadline_ns);
     }
 
     /// The idle connection gave its buffer back; its deadline stands.
-    pub fn park(&self) {
+    pub(super) fn park(&self) {
         self.phase.set(Phase::Parked);
     }
 
-    /// The current phase.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.phase.get()
-    }
-
     /// Names the upstream socket in use, so that a cut ends its operation too.
-    pub fn set_upstream(&self, fd: Option<RawFd>) {
+    pub(super) fn set_upstream(&self, fd: Option<RawFd>) {
         self.upstream.set(fd);
     }
 
     /// A client's FIN is not a disconnect on this route.
-    pub fn set_half_close(&self, on: bool) {
+    pub(super) fn set_half_close(&self, on: bool) {
         self.half_close.set(on);
     }
 
     /// Why the connection was cut, if it was.
     #[must_use]
-    pub fn cut(&self) -> Cut {
+    pub(super) fn cut(&self) -> Cut {
         self.cut.get()
     }
 
     /// A canceller for the idle read; the sweep pulls it to park the connection.
     #[must_use]
-    pub fn park_handle(&self) -> monoio::io::CancelHandle {
+    pub(super) fn park_handle(&self) -> monoio::io::CancelHandle {
         self.park.borrow_mut().get_or_insert_with(Canceller::new).handle()
     }
 
@@ -127,7 +121,7 @@ impl Watch {
 
 impl Watch {
     /// Forgets a deadline cut that ended an upstream operation only: the client's connection goes on.
-    pub fn clear_deadline_cut(&self) {
+    pub(super) fn clear_deadline_cut(&self) {
         if self.cut.get() == Cut::Deadline {
             self.cut.set(Cut::No);
         }
@@ -136,7 +130,7 @@ impl Watch {
 
 /// All connections of a worker.
 #[derive(Default)]
-pub struct Sweep {
+pub(super) struct Sweep {
     open: RefCell<Vec<Rc<Watch>>>,
     draining: Cell<bool>,
 }
@@ -144,7 +138,7 @@ pub struct Sweep {
 impl Sweep {
     /// Registers a connection; it must be removed by [`Sweep::remove`] before its socket closes.
     #[must_use]
-    pub fn add(&self, client: RawFd) -> Rc<Watch> {
+    pub(super) fn add(&self, client: RawFd) -> Rc<Watch> {
         let watch = Rc::new(Watch {
             client,
             upstream: Cell::new(None),
@@ -160,7 +154,7 @@ impl Sweep {
     }
 
     /// Forgets a connection.
-    pub fn remove(&self, watch: &Rc<Watch>) {
+    pub(super) fn remove(&self, watch: &Rc<Watch>) {
         let mut open = self.open.borrow_mut();
         if let Some(at) = open.iter().position(|other| Rc::ptr_eq(other, watch)) {
             open.swap_remove(at);
@@ -169,36 +163,36 @@ impl Sweep {
 
     /// Open connections.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.open.borrow().len()
     }
 
     /// Whether none is open.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.open.borrow().is_empty()
     }
 
     /// From now on idle connections are closed as soon as they are seen.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.draining.set(true);
     }
 
     /// Whether [`Sweep::drain`] was called.
     #[must_use]
-    pub fn draining(&self) -> bool {
+    pub(super) fn draining(&self) -> bool {
         self.draining.get()
     }
 
     /// Cuts every connection: the drain deadline passed.
-    pub fn cut_all(&self) {
+    pub(super) fn cut_all(&self) {
         for watch in self.open.borrow().iter() {
             watch.cut_now(Cut::Shutdown);
         }
     }
 
     /// Sweeps for ever.
-    pub async fn run(self: Rc<Self>) {
+    pub(super) async fn run(self: Rc<Self>) {
         let mut polled = Polled::default();
         loop {
             runtime::sleep(TICK).await;

@@ -20,7 +20,7 @@ const TRUSTED_NS: u64 = 1_000_000_000;
 
 /// Whose connections may be exchanged for one another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct PoolKey {
+pub(super) struct PoolKey {
     /// Index of the upstream in the generation's configuration.
     pub upstream: usize,
     /// The resolved and checked address.
@@ -36,12 +36,12 @@ struct Idle {
 
 /// A worker's idle upstream connections.
 #[derive(Default)]
-pub struct Pool {
+pub(super) struct Pool {
     idle: RefCell<HashMap<PoolKey, Vec<Idle>>>,
 }
 
 /// A connection in use.
-pub struct Leased {
+pub(super) struct Leased {
     /// The socket.
     pub stream: TcpStream,
     /// Where it goes back to.
@@ -53,7 +53,7 @@ pub struct Leased {
 impl Pool {
     /// An idle connection of `key`, the one used last first.
     #[must_use]
-    pub fn take(&self, key: PoolKey, now_ns: u64) -> Option<Leased> {
+    pub(super) fn take(&self, key: PoolKey, now_ns: u64) -> Option<Leased> {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.get_mut(&key)?;
         while let Some(Idle { stream, since_ns }) = of_key.pop() {
@@ -68,7 +68,7 @@ impl Pool {
     ///
     /// # Errors
     /// The connect's own, or `TimedOut` after `timeout`.
-    pub async fn connect(&self, key: PoolKey, timeout: Duration) -> io::Result<Leased> {
+    pub(super) async fn connect(&self, key: PoolKey, timeout: Duration) -> io::Result<Leased> {
         let stream = runtime::timeout(timeout, TcpStream::connect_addr(key.address))
             .await
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// Gives back a connection whose last answer was read to its framed end, nothing more.
-    pub fn give(&self, leased: Leased, now_ns: u64, kept_max: usize) {
+    pub(super) fn give(&self, leased: Leased, now_ns: u64, kept_max: usize) {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.entry(leased.key).or_default();
         if of_key.len() < kept_max {
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// Closes what was idle for too long, and everything of other generations.
-    pub fn expire(&self, now_ns: u64, generation: u64, idle_timeout: impl Fn(usize) -> Duration) {
+    pub(super) fn expire(&self, now_ns: u64, generation: u64, idle_timeout: impl Fn(usize) -> Duration) {
         self.idle.borrow_mut().retain(|key, of_key| {
             let oldest_ns = now_ns.saturating_sub(idle_timeout(key.upstream).as_nanos() as u64);
             of_key.retain(|idle| idle.since_ns > oldest_ns);
@@ -95,15 +95,9 @@ impl Pool {
     }
 
     /// Idle connections.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.idle.borrow().values().map(Vec::len).sum()
-    }
-
-    /// Whether none is idle.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -111,9 +105,7 @@ impl Pool {
 fn is_silent(stream: &TcpStream) -> bool {
     let mut byte = 0_u8;
     // SAFETY: one byte is read into a live u8; MSG_PEEK leaves it in the queue, MSG_DONTWAIT never blocks.
-    let got = unsafe {
-        libc::recv(stream.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-    };
+    let got = unsafe { libc::recv(stream.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
     got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
 }
 
@@ -169,7 +161,7 @@ mod tests {
             pool.expire(1_000 + 55_000_000_000, 1, |_| Duration::from_secs(56));
             assert_eq!(pool.len(), 2);
             pool.expire(1_000 + 56_000_000_000, 1, |_| Duration::from_secs(56));
-            assert!(pool.is_empty());
+            assert_eq!(pool.len(), 0);
         })
         .unwrap();
     }

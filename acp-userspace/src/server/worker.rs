@@ -275,7 +275,9 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(&worker, stream, peer),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) => {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) =>
+            {
                 tracing::warn!(%error, "accept failed; pausing");
                 runtime::sleep(ACCEPT_PAUSE).await;
             }

@@ -12,17 +12,17 @@ use serde_json::json;
 use super::world::{KEY_ID, World};
 
 /// Audience of every token but the wrong one.
-pub const AUDIENCE: &str = "https://api.example.com";
+pub(super) const AUDIENCE: &str = "https://api.example.com";
 
 /// Requests per minute that the demo's configuration allows a user.
-pub const REQUESTS_PER_MINUTE: u32 = 60;
+pub(super) const REQUESTS_PER_MINUTE: u32 = 60;
 
 /// Identical calls that the demo's configuration takes for a loop.
-pub const IDENTICAL_CALLS: u32 = 20;
+pub(super) const IDENTICAL_CALLS: u32 = 20;
 
 /// One demonstrated outcome.
 #[derive(Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// What it shows.
     pub title: &'static str,
     /// The status of the command's last request; `000` when there is no answer.
@@ -34,13 +34,13 @@ pub struct Outcome {
 impl Outcome {
     /// The command that prints nothing but the last status.
     #[must_use]
-    pub fn check(&self) -> String {
+    pub(super) fn check(&self) -> String {
         self.command("-o /dev/null -w '%{http_code}\\n'")
     }
 
     /// The command that shows the last answer.
     #[must_use]
-    pub fn show(&self) -> String {
+    pub(super) fn show(&self) -> String {
         self.command("-w '\\n%{http_code}\\n'")
     }
 
@@ -75,7 +75,7 @@ impl Default for Token<'_> {
 ///
 /// # Errors
 /// The directory cannot be written, or a token cannot be signed.
-pub fn outcomes(world: &World, gateway: &str, dir: &Path) -> anyhow::Result<Vec<Outcome>> {
+pub(super) fn outcomes(world: &World, gateway: &str, dir: &Path) -> anyhow::Result<Vec<Outcome>> {
     let desk = Desk { world, gateway, dir };
     let query = r#"-d '{"query":"all contacts in the pipeline"}'"#;
     let contacts = |who: &Path, body: &str| desk.call(who, "/tools/crm/contacts", body);
@@ -137,7 +137,10 @@ pub fn outcomes(world: &World, gateway: &str, dir: &Path) -> anyhow::Result<Vec<
             "a flood from 127.0.0.2, tenant globex's own address: refused by the kernel",
             "000",
             vec![
-                format!("--interface 127.0.0.2 {}", desk.call(&mallory, &format!("/tools/crm/contacts?n=[1-{flood}]"), query)),
+                format!(
+                    "--interface 127.0.0.2 {}",
+                    desk.call(&mallory, &format!("/tools/crm/contacts?n=[1-{flood}]"), query)
+                ),
                 format!("--interface 127.0.0.2 {}", contacts(&mallory, query)),
             ],
         ),

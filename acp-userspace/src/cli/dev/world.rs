@@ -18,11 +18,11 @@ use serde_json::{Value, json};
 use crate::identity::dev::DevIssuer;
 
 /// Key id of the throwaway key.
-pub const KEY_ID: &str = "acp-dev";
+pub(super) const KEY_ID: &str = "acp-dev";
 
 /// An issuer and a CRM: their sockets are open, [`World::serve`] answers on them.
 #[derive(Debug)]
-pub struct World {
+pub(super) struct World {
     /// The issuer's URL, as tokens name it.
     pub issuer: String,
     /// Where the CRM listens.
@@ -38,7 +38,7 @@ impl World {
     ///
     /// # Errors
     /// No key, no port.
-    pub fn open() -> anyhow::Result<Self> {
+    pub(super) fn open() -> anyhow::Result<Self> {
         let key = DevIssuer::generate(KEY_ID).context("cannot make the throwaway key")?;
         let sockets = [bind()?, bind()?];
         let issuer = format!("http://{}/", sockets[0].local_addr()?);
@@ -50,7 +50,7 @@ impl World {
     ///
     /// # Errors
     /// No thread to be had.
-    pub fn serve(&self) -> anyhow::Result<()> {
+    pub(super) fn serve(&self) -> anyhow::Result<()> {
         let documents = Documents {
             discovery: DevIssuer::discovery(&self.issuer, &format!("{}jwks.json", self.issuer)),
             jwks: self.key.jwks(),

@@ -41,6 +41,8 @@ pub(super) fn usage(raw: &raw::Usage, routes: &[Arc<Route>], files: &Files<'_>, 
         denials_per_minute: within(&raw.denials_per_minute, 1, 1_000_000, found) as u32,
         slots: within(&raw.slots, 64, 1 << 26, found) as usize,
         slots_tenant_share_percent: within(&raw.slots_tenant_share_percent, 1, 100, found) as u8,
+        calls_in_flight_max: within(&raw.calls_in_flight_max, 1, 4_095, found) as u32,
+        holds_user_share_percent: within(&raw.holds_user_share_percent, 1, 100, found) as u8,
         ledger: files.path(&raw.ledger),
     }
 }
