@@ -14,6 +14,9 @@
 pub mod chain;
 pub mod files;
 pub mod json;
+pub mod query;
 pub mod record;
 pub mod ring;
 pub mod seal;
+pub mod verify;
+pub mod when;

@@ -2,9 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod check;
 pub mod dev;
+pub mod policy;
 pub mod run;
+pub mod usage;
 
 /// The Agentic Control Plane gateway: identified, safe, authorised, metered, routed and audited calls between LLM
 /// runtimes and what they may touch.
@@ -19,6 +22,14 @@ pub struct Cli {
 enum Command {
     /// Run the gateway with a configuration file.
     Run(run::Args),
+    /// Check a configuration file and its policies: every mistake, with key path and line.
+    Check(check::CheckArgs),
+    /// Ask the audit log, explain a request, verify that nothing was changed.
+    Audit(audit::AuditArgs),
+    /// Print the policies in force, the built-in ones included.
+    Policy(policy::Args),
+    /// What was spent, from the ledger of a gateway that is not running.
+    Usage(usage::Args),
     /// Run a demonstration on loopback: issuer, sample backend, two tenants, a curl line for each outcome.
     Dev(dev::Args),
 }
@@ -31,6 +42,10 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
         match self.command {
             Command::Run(args) => run::run(&args),
+            Command::Check(args) => Ok(check::run(&args)?),
+            Command::Audit(args) => Ok(audit::execute(&args)),
+            Command::Policy(args) => policy::run(&args),
+            Command::Usage(args) => usage::run(&args),
             Command::Dev(args) => dev::run(&args),
         }
     }

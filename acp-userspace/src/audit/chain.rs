@@ -25,7 +25,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use scan::{Checkpoint, Fault, FaultKind, Scan, Scanned, Tail};
+pub use scan::{Checkpoint, Fault, FaultKind, Scan, Scanned, Tail, verified_head};
 
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

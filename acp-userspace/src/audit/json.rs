@@ -13,7 +13,7 @@ use crate::reason::Reason;
 use crate::usage::HoldPart;
 
 pub mod event;
-mod text;
+pub(in crate::audit) mod text;
 
 pub use text::Stamp;
 use text::{hex, number, string};

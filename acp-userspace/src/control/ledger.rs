@@ -267,6 +267,15 @@ impl LedgerStore {
         Ok(Some(Spend { period_start: row.start, period_end: row.end, spent_microusd: spent }))
     }
 
+    /// Micro-dollars spent in every period the ledger remembers, over all budgets. Leases that were not returned (a
+    /// gateway that was killed) count as spent.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn total_spent(&self) -> Result<u64, LedgerError> {
+        Ok(self.rows.all()?.into_iter().map(|(_, row)| row.committed()).sum())
+    }
+
     /// The ledger thread: grants as soon as something waits, folds and sweeps every second, until `stop`; then closes.
     /// Only one thread may serve a [`Usage`].
     ///

@@ -118,7 +118,9 @@ impl Slot {
         self.started = Instant::now();
         let thread = std::thread::Builder::new().name(format!("acp-worker-{index}")).spawn(move || {
             block_signals();
-            core.map(pin);
+            if let Some(core) = core {
+                pin(core);
+            }
             match supplies.core(index) {
                 Ok(core) => {
                     let parts = Parts { shared, core, plane, metrics, signals: producer, listener, workers };

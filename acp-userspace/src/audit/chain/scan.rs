@@ -9,11 +9,11 @@ use super::{BLOCK, BlockFacts, Cursor, HASH_KEY, HEAD, Hash, Head, RECORD, SEGME
 
 /// What is wrong, and where: lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("segment {segment}, line {line}: {kind}")]
+#[error("segment {segment}{}: {kind}", if *line > 0 { format!(", line {line}") } else { String::new() })]
 pub struct Fault {
     /// The segment's number.
     pub segment: u64,
-    /// The line.
+    /// The line; 0 = the segment as a whole.
     pub line: u64,
     /// What is wrong there.
     pub kind: FaultKind,
@@ -55,6 +55,9 @@ pub enum FaultKind {
          cuts them off)"
     )]
     Trailing(u64),
+    /// A segment between others, or the first.
+    #[error("the segment is missing")]
+    Missing,
     /// What was promised by a head kept elsewhere is not there.
     #[error("the log ends before the given head, or holds another state there: its tail was cut off or rewritten")]
     Cut,
@@ -318,7 +321,8 @@ impl State<'_> {
 }
 
 /// A head line whose signature holds under `key` (Ed25519, raw); the head names the same key.
-pub(in crate::audit) fn verified_head(line: &[u8], key: &[u8]) -> Option<Head> {
+#[must_use]
+pub fn verified_head(line: &[u8], key: &[u8]) -> Option<Head> {
     let text = std::str::from_utf8(line).ok()?.trim_end_matches('\n');
     let HeadLine { head } = serde_json::from_str(text).ok()?;
     let (signed, _) = text.rsplit_once(SIG_KEY)?;

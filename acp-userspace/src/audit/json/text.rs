@@ -1,7 +1,7 @@
 //! Numbers, hexadecimal, strings and times, appended to a byte buffer.
 
 /// Appends `n` in decimal.
-pub(super) fn number(buf: &mut Vec<u8>, mut n: u64) {
+pub(in crate::audit) fn number(buf: &mut Vec<u8>, mut n: u64) {
     const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
 2021222324252627282930313233343536373839\
 4041424344454647484950515253545556575859\
@@ -27,13 +27,13 @@ pub(super) fn number(buf: &mut Vec<u8>, mut n: u64) {
 }
 
 /// Appends `bytes` as lower-case hexadecimal.
-pub(super) fn hex(buf: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::audit) fn hex(buf: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     buf.extend(bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));
 }
 
 /// Appends `text` as a JSON string (RFC 8259 §7).
-pub(super) fn string(buf: &mut Vec<u8>, text: &str) {
+pub(in crate::audit) fn string(buf: &mut Vec<u8>, text: &str) {
     buf.push(b'"');
     if text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
         buf.extend_from_slice(text.as_bytes());

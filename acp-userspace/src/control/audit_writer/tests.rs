@@ -326,7 +326,7 @@ fn a_damaged_log_or_ring_is_not_touched_and_the_way_out_is_named() {
     std::fs::write(&path, &whole).unwrap();
 
     let ring = std::fs::read_dir(image.path()).unwrap().map(|entry| entry.unwrap().path());
-    let ring = ring.filter(|path| path.to_string_lossy().contains("worker-0-")).next().unwrap();
+    let ring = { ring }.find(|path| path.to_string_lossy().contains("worker-0-")).unwrap();
     let mut bytes = std::fs::read(&ring).unwrap();
     let at_text = bytes.windows(11).position(|w| w == b"auth0|alice").unwrap();
     bytes[at_text] ^= 1;
