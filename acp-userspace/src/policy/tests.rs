@@ -195,6 +195,7 @@ fn claims_are_read_by_type_and_only_under_claims() {
     world.check(&who(json!({"grade": 7})), "crm/export", json!({}), None, &["grade"]);
     world.check(&who(json!({"grade": 6})), "crm/export", json!({}), UNKNOWN, &[]);
     world.check(&who(json!({"grade": "7"})), "crm/export", json!({}), UNKNOWN, &[]);
+    assert_eq!(world.ruling(&who(json!({"grade": "7"})), "crm/export", &json!({})).cause, Some(ReadError::Claim));
     world.check(&who(json!({"region": "eu"})), "crm/delete", json!({"region": "eu"}), None, &["own"]);
     world.check(&who(json!({"region": "eu"})), "crm/delete", json!({"region": "us"}), DENIED, &[]);
     // A claim called like an attribute changes nothing.
