@@ -162,8 +162,7 @@ pub fn decide(
     set: &PolicySet,
     cache: &mut DecisionCache,
 ) -> Result<Permitted, Box<PolicyRefused>> {
-    let identity = Arc::clone(screened.identity());
-    let ruling = judge(&identity, screened.findings(), screened.edits(), ask, set, cache);
+    let ruling = judge(screened.identity(), screened.findings(), screened.edits(), ask, set, cache);
     match ruling.denial {
         None => Ok(Permitted { screened, policies: ruling.policies, would_deny: None }),
         Some(reason) if set.mode() == Mode::Observe && reason != Reason::InsufficientScope => {
@@ -210,7 +209,7 @@ pub fn judge(
         Outcome::Deny => Some(hidden(Reason::PolicyDenied)),
         Outcome::Error => Some(hidden(Reason::PolicyError)),
     };
-    Ruling { denial, policies: verdict.policies, cause: None }
+    Ruling { denial, policies: verdict.policies, cause: bound.cause }
 }
 
 /// Whether the caller may know of a tool: some call to it could be permitted. What `tools/list` shows, and the

@@ -19,7 +19,7 @@ use super::{Resource, missing_scopes};
 use crate::identity::Identity;
 use crate::ids::Key128;
 
-/// Decisions kept per worker: about 5 MiB when full.
+/// Decisions kept per worker.
 pub const DECISIONS_MAX: u32 = 16_384;
 /// Identities whose entities are kept per worker.
 const PROFILES_MAX: u32 = 4_096;
@@ -57,6 +57,8 @@ pub(super) struct Bound {
     pub(super) lacks_scope: bool,
     /// Whether the caller may know of the target.
     pub(super) visible: bool,
+    /// Why nothing can be evaluated for this identity here.
+    pub(super) cause: Option<ReadError>,
     /// The decision, when the call itself makes no difference.
     fixed: Option<Verdict>,
 }
@@ -158,12 +160,14 @@ impl DecisionCache {
         let mut bound = Bound {
             lacks_scope: !missing_scopes(identity, &target.route).is_empty(),
             visible: false,
+            cause: None,
             fixed: None,
             profile,
             slice,
         };
         if !bound.slice.evaluable(&bound.profile) {
             bound.fixed = Some(Verdict::error());
+            bound.cause = Some(ReadError::Claim);
             return bound;
         }
         let question = bound.question(&self.authorizer, target);

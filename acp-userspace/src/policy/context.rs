@@ -76,6 +76,9 @@ pub enum ReadError {
     /// Its JSON type is not the one an applicable policy takes it for.
     #[error("an argument is not of the type a policy takes it for")]
     Type,
+    /// A custom claim is not of the type an applicable policy takes it for.
+    #[error("a claim is not of the type a policy takes it for")]
+    Claim,
     /// A number beyond i64, or with more than four decimal places.
     #[error("a number that a policy reads cannot be represented exactly")]
     Number,

@@ -50,6 +50,8 @@ pub(super) struct Target {
     pub(super) route: Arc<Route>,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
+    /// The route that a tool is in.
+    parent: EntityUid,
     pub(super) entity: cedar::Entity,
     /// Whether it has arguments: a call, not a list.
     pub(super) call: bool,
@@ -102,7 +104,7 @@ impl PolicySet {
         validate(&policies, &claims, &mut mistakes);
 
         let groups = number_groups(&policies);
-        let slicer = Slicer { policies: &policies, groups: &groups };
+        let slicer = Slicer::new(&policies, &groups);
         let tools = slicer.tools(routes, &mut mistakes);
         let route_targets = routes.iter().map(|route| slicer.route(route)).collect();
         if !mistakes.is_empty() {
@@ -314,10 +316,26 @@ const fn index(len: usize) -> u32 {
 /// Cuts the set by action and resource.
 struct Slicer<'s> {
     policies: &'s [Source],
-    groups: &'s HashMap<EntityUid, u32>,
+    /// Of each policy; taken out once, since Cedar copies them at every call.
+    scopes: Vec<Scope>,
 }
 
-impl Slicer<'_> {
+struct Scope {
+    group: Option<u32>,
+    action: ActionConstraint,
+    resource: ResourceConstraint,
+}
+
+impl<'s> Slicer<'s> {
+    fn new(policies: &'s [Source], groups: &HashMap<EntityUid, u32>) -> Self {
+        let scope = |source: &Source| Scope {
+            group: principal_group(&source.policy).and_then(|uid| groups.get(&uid).copied()),
+            action: source.policy.action_constraint(),
+            resource: source.policy.resource_constraint(),
+        };
+        Self { policies, scopes: policies.iter().map(scope).collect() }
+    }
+
     fn tools(&self, routes: &[Arc<Route>], mistakes: &mut Vec<PolicyMistake>) -> Vec<Target> {
         let mut tools: Vec<_> = routes.iter().flat_map(|route| route.tools.iter().map(move |t| (t, route))).collect();
         tools.sort_by_key(|(tool, _)| tool.index);
@@ -359,18 +377,17 @@ impl Slicer<'_> {
             route: Arc::clone(route),
             action: entity::action_uid(action),
             resource: entity.uid(),
+            parent: entity::route_uid(&route.name),
             entity,
             call: action == "call",
             general: Vec::new(),
             by_group: HashMap::new(),
         };
-        for (at, source) in self.policies.iter().enumerate() {
-            if !applies(&source.policy, &target) {
-                continue;
-            }
-            match principal_group(&source.policy).and_then(|uid| self.groups.get(&uid)) {
+        for (at, scope) in self.scopes.iter().enumerate() {
+            match scope.group {
+                _ if !scope.admits(&target) => {}
                 None => target.general.push(index(at)),
-                Some(group) => target.by_group.entry(*group).or_default().push(index(at)),
+                Some(group) => target.by_group.entry(group).or_default().push(index(at)),
             }
         }
         target
@@ -388,24 +405,25 @@ impl Slicer<'_> {
     }
 }
 
-/// Whether a policy's action and resource scopes admit the target.
-fn applies(policy: &cedar::Policy, target: &Target) -> bool {
-    let action = match policy.action_constraint() {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(uid) => uid == target.action,
-        ActionConstraint::In(uids) => uids.contains(&target.action),
-    };
-    let is = |name: &cedar::EntityTypeName| name == target.resource.type_name();
-    let within =
-        |uid: &EntityUid| *uid == target.resource || (target.call && *uid == entity::route_uid(&target.route.name));
-    action
-        && match policy.resource_constraint() {
-            ResourceConstraint::Any => true,
-            ResourceConstraint::Eq(uid) => uid == target.resource,
-            ResourceConstraint::In(uid) => within(&uid),
-            ResourceConstraint::Is(name) => is(&name),
-            ResourceConstraint::IsIn(name, uid) => is(&name) && within(&uid),
-        }
+impl Scope {
+    /// Whether action and resource admit the target.
+    fn admits(&self, target: &Target) -> bool {
+        let action = match &self.action {
+            ActionConstraint::Any => true,
+            ActionConstraint::Eq(uid) => *uid == target.action,
+            ActionConstraint::In(uids) => uids.contains(&target.action),
+        };
+        let is = |name: &cedar::EntityTypeName| name == target.resource.type_name();
+        let within = |uid: &EntityUid| *uid == target.resource || (target.call && *uid == target.parent);
+        action
+            && match &self.resource {
+                ResourceConstraint::Any => true,
+                ResourceConstraint::Eq(uid) => *uid == target.resource,
+                ResourceConstraint::In(uid) => within(uid),
+                ResourceConstraint::Is(name) => is(name),
+                ResourceConstraint::IsIn(name, uid) => is(name) && within(uid),
+            }
+    }
 }
 
 fn digest<'t>(files: impl Iterator<Item = (&'t str, &'t str)>) -> [u8; 32] {

@@ -195,6 +195,7 @@ fn claims_are_read_by_type_and_only_under_claims() {
     world.check(&who(json!({"grade": 7})), "crm/export", json!({}), None, &["grade"]);
     world.check(&who(json!({"grade": 6})), "crm/export", json!({}), UNKNOWN, &[]);
     world.check(&who(json!({"grade": "7"})), "crm/export", json!({}), UNKNOWN, &[]);
+    assert_eq!(world.ruling(&who(json!({"grade": "7"})), "crm/export", &json!({})).cause, Some(ReadError::Claim));
     world.check(&who(json!({"region": "eu"})), "crm/delete", json!({"region": "eu"}), None, &["own"]);
     world.check(&who(json!({"region": "eu"})), "crm/delete", json!({"region": "us"}), DENIED, &[]);
     // A claim called like an attribute changes nothing.
@@ -239,6 +240,19 @@ fn visible_is_what_some_call_could_be_permitted() {
     assert!(world.visible(&who(&[]), "crm/contacts"));
     assert!(!world.visible(&who(&["intern"]), "crm/contacts"), "forbidden outright");
     assert!(world.visible(&who(&["trainee"]), "crm/contacts"), "forbidden for some calls only");
+}
+
+#[test]
+fn a_policy_that_fails_whatever_is_sent_hides_the_tool() {
+    let mut world = World::new(
+        r#"permit(principal, action == Action::"call", resource == Tool::"crm/export") when { context.findings.email == 0 };
+           permit(principal, action == Action::"call", resource == Tool::"crm/export")
+           when { principal.claims has n && principal.claims.n * 2 == 4 };"#,
+    );
+    let who = |n: i64| identity("alice", &[], &[], json!({ "n": n }));
+    assert!(world.visible(&who(1), "crm/export"));
+    assert!(!world.visible(&who(i64::MAX), "crm/export"));
+    world.check(&who(i64::MAX), "crm/export", json!({}), UNKNOWN, &["test.cedar#policy1"]);
 }
 
 #[test]
@@ -441,5 +455,32 @@ fn slices_answer_as_the_whole_set_would() {
     world.check(&who, "crm/delete", json!({}), None, &["p7"]);
     world.check(&who, "crm/export", json!({}), UNKNOWN, &[]);
     let one = identity("bob", &[], &["r3"], json!({}));
+    let tool = world.tool("crm/contacts");
+    let target = world.set.target(Resource::Tool(&tool)).unwrap();
+    assert_eq!(target.slice(&[]).count(), 1, "the scope rule alone, of 52 policies");
     world.check(&one, "crm/contacts", json!({}), None, &["p3"]);
+}
+
+/// The Cedar blocks of docs/policy.md.
+fn documented() -> Vec<&'static str> {
+    let text = include_str!("../../../docs/policy.md");
+    text.split("```cedar\n").skip(1).map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_documentation_shows_the_built_in_rules_and_examples_that_load() {
+    let blocks = documented();
+    assert_eq!(blocks[0], BUILT_IN);
+    let mut routes = routes();
+    for (route, name) in routes.iter_mut().zip(["crm", "wiki"]) {
+        Arc::get_mut(route).unwrap().name = name.into();
+    }
+    let sources = vec![("examples.cedar".to_owned(), blocks[1].to_owned())];
+    let config = PolicyConfig { sources, scope_rule: true, mode: Mode::Enforce };
+    let set = PolicySet::compile(&config, &[issuer("idp")], &routes).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let mut world = World { routes, set, cache: DecisionCache::new() };
+    let doctor = identity("d", &[], &["doctor"], json!({"region": "eu"}));
+    world.check(&doctor, "crm/contacts", json!({}), None, &["doctors-read-patients"]);
+    world.check(&doctor, "crm/export", json!({"region": "eu", "limit": 1000}), None, &["own-region"]);
+    world.check(&doctor, "crm/export", json!({"region": "eu"}), DENIED, &["no-bulk-export"]);
 }

@@ -38,41 +38,118 @@ pub(super) enum NameClass {
     Digest,
 }
 
+/// A name as it is compared: mapped, cut at its length or filled with zeros.
+type Look = [u8; NAME_LOOK];
+
+/// Names with a class of their own, in lower case, shortest first.
+const NAMES: [(&[u8], NameClass); 33] = [
+    // Between two hops (RFC 9110 §7.6.1); `te` and its like ask for what the gateway decides.
+    (b"te", NameClass::Drop),
+    // Framing, and what describes bytes that are sent differently: bodies leave decoded and whole.
+    (b"host", NameClass::Drop),
+    (b"range", NameClass::Drop),
+    (b"cookie", NameClass::Cookie),
+    (b"digest", NameClass::Digest),
+    (b"expect", NameClass::Drop),
+    (b"cookie2", NameClass::Drop),
+    (b"trailer", NameClass::Drop),
+    (b"upgrade", NameClass::Drop),
+    (b"if-range", NameClass::Drop),
+    (b"trailers", NameClass::Drop),
+    // Only the gateway may say where a request comes from, what it is called, and which trace it is part of.
+    (b"forwarded", NameClass::Drop),
+    (b"x-real-ip", NameClass::Drop),
+    (b"connection", NameClass::Drop),
+    (b"keep-alive", NameClass::Drop),
+    (b"tracestate", NameClass::Drop),
+    (b"content-md5", NameClass::Digest),
+    (b"repr-digest", NameClass::Digest),
+    (b"traceparent", NameClass::Drop),
+    (b"x-request-id", NameClass::Drop),
+    (b"authorization", NameClass::Authorization),
+    (b"x-rewrite-url", NameClass::Drop),
+    (b"content-digest", NameClass::Digest),
+    (b"content-length", NameClass::Drop),
+    (b"http2-settings", NameClass::Drop),
+    (b"x-original-url", NameClass::Drop),
+    (b"accept-encoding", NameClass::AcceptEncoding),
+    (b"content-encoding", NameClass::Drop),
+    (b"proxy-connection", NameClass::Drop),
+    (b"transfer-encoding", NameClass::Drop),
+    (b"proxy-authenticate", NameClass::Drop),
+    (b"proxy-authorization", NameClass::Drop),
+    (b"x-http-method-override", NameClass::Drop),
+];
+
 /// Classifies a field name.
 pub(super) fn classify(name: &str) -> NameClass {
-    let mut buffer = [0; NAME_LOOK];
-    let Some(name) = look(name.as_bytes(), &mut buffer) else { return NameClass::Drop };
-    match name {
-        b"authorization" => NameClass::Authorization,
-        b"cookie" => NameClass::Cookie,
-        b"accept-encoding" => NameClass::AcceptEncoding,
-        b"content-digest" | b"repr-digest" | b"digest" | b"content-md5" => NameClass::Digest,
-        // Ours alone to say.
-        b"x-request-id" | b"forwarded" | b"x-real-ip" | b"x-original-url" | b"x-rewrite-url"
-        | b"x-http-method-override" | b"proxy-authorization" | b"traceparent" | b"tracestate"
-        // Between two hops.
-        | b"connection" | b"keep-alive" | b"proxy-connection" | b"proxy-authenticate" | b"te" | b"trailer"
-        | b"trailers" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
-        // Written anew, or about bytes that are sent differently: bodies leave decoded and whole.
-        | b"host" | b"content-length" | b"content-encoding" | b"expect" | b"range" | b"if-range" | b"cookie2" => NameClass::Drop,
-        _ if [&b"x-user-"[..], b"x-acp-", b"x-forwarded-"].iter().any(|prefix| name.starts_with(prefix)) => {
-            NameClass::Drop
-        }
-        _ => NameClass::Pass,
+    let name = name.as_bytes();
+    let look = look(name);
+    if name.contains(&b'_') || (look[..2] == *b"x-" && RESERVED_PREFIXES.iter().any(|prefix| look.starts_with(prefix)))
+    {
+        return NameClass::Drop;
     }
-}
-
-/// The first bytes of a name in lower case, with `-` for all but letters and digits; `None` for a name with `_`.
-fn look<'b>(name: &[u8], buffer: &'b mut [u8; NAME_LOOK]) -> Option<&'b [u8]> {
     let len = name.len().min(NAME_LOOK);
-    for (to, from) in buffer.iter_mut().zip(name) {
-        *to = map(*from);
-    }
-    if name.contains(&b'_') { None } else { Some(&buffer[..len]) }
+    let of_length = &CLASSES[usize::from(STARTS[len])..usize::from(STARTS[len + 1])];
+    of_length.iter().find(|(known, _)| *known == look).map_or(NameClass::Pass, |(_, class)| *class)
 }
 
-const fn map(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+/// Everything that starts so is for the gateway to say.
+const RESERVED_PREFIXES: [&[u8]; 3] = [b"x-user-", b"x-acp-", b"x-forwarded-"];
+
+/// [`NAMES`] as they are compared: arrays of one size, so that no comparison is a call.
+const CLASSES: [(Look, NameClass); NAMES.len()] = {
+    let mut classes = [([0; NAME_LOOK], NameClass::Pass); NAMES.len()];
+    let mut at = 0;
+    while at < NAMES.len() {
+        assert!(at == 0 || NAMES[at - 1].0.len() <= NAMES[at].0.len(), "shortest first");
+        assert!(NAMES[at].0.len() < NAME_LOOK, "longer names are not looked at");
+        classes[at] = (look(NAMES[at].0), NAMES[at].1);
+        at += 1;
+    }
+    classes
+};
+
+/// Where in [`CLASSES`] the names of each length begin.
+const STARTS: [u8; NAME_LOOK + 2] = {
+    let mut starts = [0; NAME_LOOK + 2];
+    let mut at = 0;
+    while at < NAMES.len() {
+        let mut len = NAMES[at].0.len() + 1;
+        while len < starts.len() {
+            starts[len] += 1;
+            len += 1;
+        }
+        at += 1;
+    }
+    starts
+};
+
+const fn look(name: &[u8]) -> Look {
+    let mut look = [0; NAME_LOOK];
+    let mut at = 0;
+    while at < NAME_LOOK && at < name.len() {
+        look[at] = MAPPED[name[at] as usize];
+        at += 1;
+    }
+    look
+}
+
+/// Lower case for letters, digits as they are, `-` for everything else.
+const MAPPED: [u8; 256] = {
+    let mut mapped = [b'-'; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            mapped[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    mapped
+};
+
+fn map(byte: u8) -> u8 {
+    MAPPED[usize::from(byte)]
 }
 
 /// A whole name as it is compared.

@@ -5,8 +5,10 @@
 //! Compiling the table also checks what would make a look-up ambiguous, and prepares what every request to an
 //! upstream repeats.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::headers::{self, NameClass};
 use super::path::NormalPath;

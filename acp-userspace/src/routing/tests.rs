@@ -81,7 +81,7 @@ fn sent(
 const PLAIN: Outgoing = Outgoing { request_id: ID, body: None, screen_response: false };
 
 #[test]
-fn the_seeds_example_arrives_with_the_verified_identity() {
+fn the_backend_receives_the_request_with_the_verified_identity() {
     let head = head(
         "POST",
         "/tools/crm/contacts",

@@ -26,11 +26,10 @@ pub(super) fn write(head: &RequestHead<'_>, request: RequestId, out: &mut Vec<u8
         trace[8..].copy_from_slice(&second);
         trace
     });
-    out.extend_from_slice(b"traceparent: 00-");
-    write_hex(&trace, out);
-    out.push(b'-');
-    write_hex(&parent, out);
-    out.extend_from_slice(b"-00\r\n");
+    let mut field = *b"traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n";
+    write_hex(&trace, &mut field[16..48]);
+    write_hex(&parent, &mut field[49..65]);
+    out.extend_from_slice(&field);
     if incoming.is_some() {
         write_state(head, out);
     }
@@ -54,9 +53,12 @@ const fn splitmix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_hex(bytes: &[u8], out: &mut [u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+    for (byte, digits) in bytes.iter().zip(out.chunks_exact_mut(2)) {
+        digits[0] = HEX[usize::from(byte >> 4)];
+        digits[1] = HEX[usize::from(byte & 15)];
+    }
 }
 
 /// §3.2.2: version 00 is exactly 55 bytes; a later version may go on after a `-`; `ff` is none.
