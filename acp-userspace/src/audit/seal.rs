@@ -2,7 +2,8 @@
 //! from a log that stays whole (THREATS B14). The chain covers the ciphertext.
 //!
 //! A record's nonce is its request id: 96 bits that never repeat, so nothing has to be drawn or stored. A record that
-//! is written again after a crash is the same text under the same nonce, which tells nothing new.
+//! is written again after a crash is the same text under the same nonce, which tells nothing new. A summary has the
+//! nonce of its first refusal with one bit flipped, because before the crash that one may have had a record.
 //! Which key is whose is known by an index, an HMAC over (tenant, user) under a key of the key file's own: who holds
 //! the log alone learns neither names nor, by guessing, that a name occurs in it.
 
@@ -76,6 +77,14 @@ pub struct Personal {
     pub subject: String,
     /// The client's address.
     pub address: SocketAddr,
+}
+
+/// The nonce of a summary whose first refusal is `first`.
+#[must_use]
+pub fn summary_nonce(first: RequestId) -> RequestId {
+    let mut nonce = first;
+    nonce.0[0] ^= 0x80;
+    nonce
 }
 
 /// A key ready for use.

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Record;
-use crate::audit::seal::SubjectKey;
 use crate::audit::seal::keyfile::Keyfile;
+use crate::audit::seal::{SubjectKey, summary_nonce};
 use crate::ids::RequestId;
 
 /// Keys kept ready; all are let go when there are more.
@@ -32,9 +32,11 @@ impl Unsealer {
         let Some(sealed) = record.fields.get("sealed") else { return };
         let number = sealed.get("key").and_then(serde_json::Value::as_u64).unwrap_or(0);
         let text = sealed.get("box").and_then(serde_json::Value::as_str).unwrap_or("");
-        let nonce = if record.text("kind") == "summary" { "first" } else { "id" };
-        let id = RequestId::parse(record.text(nonce));
-        record.personal = id.and_then(|id| self.key(number)?.open(id, &BASE64.decode(text).ok()?));
+        let nonce = match record.text("kind") {
+            "summary" => RequestId::parse(record.text("first")).map(summary_nonce),
+            _ => RequestId::parse(record.text("id")),
+        };
+        record.personal = nonce.and_then(|nonce| self.key(number)?.open(nonce, &BASE64.decode(text).ok()?));
         record.erased = record.personal.is_none() && self.keys.is_some();
     }
 

@@ -120,10 +120,11 @@ fn find_tail(ring: &Arc<Ring>) -> Result<(u64, u64), RingError> {
     }
     let free = ring.map.capacity() - (tail - head);
     let dirty = free.min(2 * LAP_SLACK);
-    // SAFETY: the caller holds `owner`, so this is the one producer, and the range is free: behind the tail, before the head's lap.
+    // SAFETY: the caller holds `owner`, so this is the one producer, and the range is free: behind the tail, before the
+    // head's lap. The word at the tail is zero and may be read by the consumer meanwhile; it is left alone.
     #[expect(unsafe_code, reason = "writes the mapping")]
     unsafe {
-        ring.map.zero(tail, tail + dirty);
+        ring.map.zero(tail + WORD, tail + dirty);
     }
     Ok((head, tail))
 }

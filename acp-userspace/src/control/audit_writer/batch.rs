@@ -22,7 +22,7 @@ use crate::audit::json::event::{EventKind, Value};
 use crate::audit::json::{Lines, SealedBox, Summary, SummaryCause};
 use crate::audit::record::wire::{self, Entry, Fate, OutcomeView, RequestView};
 use crate::audit::ring::{RingError, RingReader, Step};
-use crate::audit::seal::{Owner, Personal};
+use crate::audit::seal::{Owner, Personal, summary_nonce};
 use crate::clock::Now;
 use crate::ids::RequestId;
 use crate::usage::HoldPart;
@@ -305,7 +305,7 @@ impl Batch {
         for (ip, Count { reason, count, first, last }) in self.flood.turn(now.mono_ns / 1_000_000_000) {
             let mut key = None;
             if ip != OTHERS {
-                key = Some(self.seal(day(now), now, first, "", std::net::SocketAddr::new(ip, 0))?);
+                key = Some(self.seal(day(now), now, summary_nonce(first), "", std::net::SocketAddr::new(ip, 0))?);
             }
             self.summarised += count;
             self.line(None, |lines, text| {

@@ -146,9 +146,12 @@ fn a_kill_at_any_instant_loses_nothing_and_repeats_nothing() {
                     end(record, n);
                     ended += 1;
                 }
+                // More than are recorded in full within a second: most are only counted.
                 _ => {
-                    refused += 1;
-                    refuse(worker, 100_000 + refused, "198.51.100.1:9");
+                    for _ in 0..6 {
+                        refused += 1;
+                        refuse(worker, 100_000 + refused, "198.51.100.1:9");
+                    }
                 }
             }
         }
@@ -159,10 +162,9 @@ fn a_kill_at_any_instant_loses_nothing_and_repeats_nothing() {
         let old = std::fs::metadata(before.path().join(&segment)).unwrap().len();
         let after = std::fs::read(dir.path().join(&segment)).unwrap();
         check_recovery(before.path(), begun, ended, refused);
-        for _ in 0..2 {
+        for cut in [old + next(after.len() as u64 - old + 1), after.len() as u64] {
             let image = tempfile::tempdir().unwrap();
             copy(before.path(), image.path());
-            let cut = old + next(after.len() as u64 - old + 1);
             std::fs::write(image.path().join(&segment), &after[..cut as usize]).unwrap();
             check_recovery(image.path(), begun, ended, refused);
         }
@@ -395,4 +397,67 @@ fn a_worker_that_dies_leaves_unknown_outcomes_and_its_replacement_goes_on() {
     };
     assert_eq!((cause(1), cause(2), cause(3)), ("worker_died".into(), "task_died".into(), Json::Null));
     assert_eq!(count(&records, "request"), 1);
+}
+
+/// Where the process that is going to be killed keeps its log; unset in an ordinary run.
+const KILL_DIR: &str = "ACP_TEST_AUDIT_KILL_DIR";
+
+/// The process that is going to be killed: stores intents, says which (as an upstream would see them), drains now and
+/// then. Returns at once in an ordinary run.
+#[test]
+fn logs_until_it_is_killed() {
+    use std::io::Write;
+    let Some(dir) = std::env::var_os(KILL_DIR) else { return };
+    // Room for every record that it leaves open.
+    let config = AuditConfig { ring_bytes: 1 << 20, ..config(Path::new(&dir)) };
+    let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
+    let worker = rings[0].attach().unwrap();
+    let mut stdout = io::stdout().lock();
+    for n in 1..1000 {
+        let record = begin(&worker, n);
+        writeln!(stdout, "sent {}", sample::id(n)).unwrap();
+        stdout.flush().unwrap();
+        if n % 3 > 0 {
+            end(record, n);
+        } else {
+            std::mem::forget(record);
+        }
+        if n % 7 == 0 {
+            writer.drain(at(u64::from(n)));
+        }
+    }
+    std::thread::park();
+}
+
+#[test]
+fn what_a_killed_process_sent_is_in_the_log_exactly_once() {
+    use std::io::{BufRead, BufReader};
+    for lines in [1, 20, 95, 160] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "control::audit_writer::tests::logs_until_it_is_killed", "--nocapture"])
+            .env(KILL_DIR, dir.path())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut sent: Vec<String> =
+            output.by_ref().filter_map(|line| Some(line.strip_prefix("sent ")?.to_owned())).take(lines).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        sent.extend(output.filter_map(|line| Some(line.strip_prefix("sent ")?.to_owned())));
+        assert!(sent.len() >= lines);
+
+        open(dir.path()).writer.close(at(1_000_000)).unwrap();
+        let mut seen = HashMap::<String, (u32, u32)>::new();
+        for record in records(dir.path()) {
+            let counts = seen.entry(record["id"].as_str().unwrap_or_default().to_owned()).or_default();
+            counts.0 += u32::from(record["kind"] != "outcome");
+            counts.1 += u32::from(record["kind"] != "intent");
+        }
+        for id in &sent {
+            assert_eq!(seen.get(id.trim()), Some(&(1, 1)), "{id} has one intent and one outcome");
+        }
+    }
 }
