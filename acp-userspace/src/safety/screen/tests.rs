@@ -75,6 +75,9 @@ fn strings_with_escapes_are_searched_unescaped_and_written_anew() {
 fn numbers_become_strings() {
     check(r#"{"card":4111111111111111}"#, Redact, r#"{"card":"[REDACTED:credit_card]"}"#);
     check(r#"[4111111111111111 ,1]"#, Mask, r#"["************1111" ,1]"#);
+    for quantity in ["[4111111111111111.0]", r#"{"ssn":219099999e0}"#, r#"{"phone":0.12345678}"#] {
+        assert_eq!(edited(quantity, Redact).1, 0, "{quantity}");
+    }
     check(r#"{"ssn": 219099999}"#, Mask, r#"{"ssn": "*****9999"}"#);
 }
 
@@ -273,11 +276,6 @@ proptest! {
             if let Some(text) = text_as_sent(before, &screened.edits) {
                 prop_assert_eq!(Some(text.as_ref()), after.text());
             }
-        }
-        if action == Redact {
-            // Numbers may be found anew: a placeholder in a key is a word beside them.
-            let rest = screen_response(&Content::body(Body::Json(sent)), rules.request(0).unwrap(), &mut scan).unwrap();
-            prop_assert!(rest.findings.iter().all(|finding| finding.detector != Detector::Email), "{:?}", rest.findings);
         }
     }
 }
