@@ -107,6 +107,27 @@ fn a_flag_changes_nothing_and_a_block_refuses() {
 }
 
 #[test]
+fn where_findings_overlap_the_strictest_action_covers_both() {
+    let rule = |detector, action| SafetyRule {
+        id: "rule".into(),
+        detect: vec![detector],
+        action,
+        direction: Direction::Both,
+        routes: Vec::new(),
+        mode: Mode::Enforce,
+    };
+    let config = SafetyConfig { rules: vec![rule(Detector::Phone, Mask), rule(Detector::Email, Redact)] };
+    let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
+    let body = b"from 415-555-0132@example.com";
+    let content = Content::body(Body::Raw(body));
+    let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
+    assert_eq!(screened.findings.len(), 2);
+    let mut out = Vec::new();
+    splice(body, &screened.edits, &mut out).unwrap();
+    assert_eq!(out, b"from [REDACTED:email]");
+}
+
+#[test]
 fn an_observed_rule_records_and_lets_pass() {
     let rules = rules(Block, Mode::Observe);
     let content = Content::body(Body::Raw(b"078-05-1120"));
