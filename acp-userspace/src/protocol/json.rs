@@ -11,6 +11,12 @@
 //! outermost [`Limits::folded_depth`] levels also refuse keys that differ only in case or in invisible characters.
 //! Depth and node count are bounded. Numbers stay text until somebody asks; [`Number`] says whether the answer is exact.
 //!
+//! One reader, not two. simd-json's tape as a validating first reader was measured beside this walk (`benches/safety.rs`,
+//! best of 600 windows): 0.35 µs for 1 KiB of prose and 1.14 µs for 1 KiB of small members, where the walk alone takes 0.20
+//! and 0.87, spans and duplicate keys included. It would prove nothing the walk does not, refuses numbers beyond 64 bits
+//! that are valid and travel as text, and with the scan (0.11 and 0.75) would miss the 2 µs that a body may cost. So it is a
+//! second opinion in the tests, not on the path.
+//!
 //! **Invariant:** whatever `walk` accepts, serde_json accepts, with the same strings (property test below).
 
 use std::ops::Range;

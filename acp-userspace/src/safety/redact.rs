@@ -109,27 +109,27 @@ fn replacement(change: &Change, text: &str) -> String {
     }
 }
 
-/// Whether every object still has distinct keys once its edited keys are written.
+/// Whether every object still has distinct keys once its edited keys are written; looks at each object once.
 fn check_keys(document: Document<'_>, changes: &[Change]) -> Result<(), KeyCollision> {
-    let keys = changes.chunk_by(|a, b| a.node == b.node).filter_map(|changes| {
-        let key = document.node(changes.first()?.node).filter(|node| node.kind() == Kind::Key)?;
-        Some((key, changes))
-    });
-    let mut checked = None;
-    for (key, of_key) in keys {
-        let object = key.parent();
-        if object != checked {
-            checked = object;
-            let texts =
-                object.into_iter().flat_map(|object| object.members()).map(|(key, _)| match of_node(changes, key) {
-                    [] => Cow::Borrowed(key.text().unwrap_or_default()),
-                    changes => Cow::Owned(rewritten(key, changes)),
-                });
-            let mut seen = HashSet::new();
-            for text in texts {
-                if !seen.insert(text) {
-                    return Err(KeyCollision(of_key[0].detector));
-                }
+    let mut objects: Vec<(usize, Detector)> = changes
+        .iter()
+        .filter_map(|change| {
+            let key = document.node(change.node).filter(|node| node.kind() == Kind::Key)?;
+            Some((key.parent()?.index(), change.detector))
+        })
+        .collect();
+    objects.sort_unstable_by_key(|(object, _)| *object);
+    objects.dedup_by_key(|(object, _)| *object);
+    for (object, detector) in objects {
+        let members = document.node(object).into_iter().flat_map(|object| object.members());
+        let mut seen = HashSet::new();
+        for (key, _) in members {
+            let text = match of_node(changes, key) {
+                [] => Cow::Borrowed(key.text().unwrap_or_default()),
+                changes => Cow::Owned(rewritten(key, changes)),
+            };
+            if !seen.insert(text) {
+                return Err(KeyCollision(detector));
             }
         }
     }

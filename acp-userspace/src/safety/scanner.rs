@@ -10,11 +10,11 @@
 pub enum Anchor {
     /// A character of an address, `@`, the first of a host. Ends behind the latter.
     At = 0,
-    /// The eighth digit behind a non-digit, with up to three separators between any two. Ends behind it.
+    /// The eighth digit of a run, and every further one; up to three separators stand between any two. Ends behind it.
     Digits = 1,
 }
 
-/// Longest text an anchor can cover: eight digits, three separators between each, and what stands before.
+/// Longest text an anchor needs: eight digits and three separators between each.
 /// Text scanned in blocks overlaps by this much.
 pub const ANCHOR_BYTES_MAX: usize = 32;
 

@@ -18,12 +18,12 @@ use super::scanner::{ANCHOR_BYTES_MAX, Anchor, Candidate, Candidates, Scanner, S
 use super::{Edit, Finding, Screened};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
-use crate::protocol::json::{Document, Node};
+use crate::protocol::json::{Document, Kind, Node};
 use crate::reason::Reason;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
 const BLOCK_BYTES: usize = 16 << 10;
-/// Candidates of one block. Each anchor ends at most at every other byte, so there is room for all.
+/// Candidates of one block: no two anchors end at one byte, so there is room for all.
 const CANDIDATES_MAX: usize = BLOCK_BYTES;
 /// Findings of one body; more are an error, because each costs an edit (THREATS A25).
 pub const FINDINGS_MAX: usize = 8_192;
@@ -251,7 +251,7 @@ impl Search<'_> {
     fn original(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
         self.each(document.original().as_bytes(), |candidate| {
             let node = document.token_at(candidate.end as usize - 1).filter(|node| !node.has_escapes())?;
-            let text = node.text()?;
+            let text = node.text().filter(|text| node.kind() != Kind::Number || !is_quantity(text))?;
             // The text of a number is its token; a string's begins behind the quote.
             let base = node.span().start + (node.span().len() - text.len()) / 2;
             Some(Found { text: text.as_bytes(), base, key: name(node), place: Place::Node(node.index()) })
@@ -336,6 +336,11 @@ fn examine(
 /// The name of the member a value stands in, directly or in an array.
 fn name(node: Node<'_>) -> Option<&str> {
     node.key().or_else(|| node.parent()?.key())?.text()
+}
+
+/// Whether a number has a fraction or an exponent: no identifier is written so, and embeddings are full of them.
+fn is_quantity(number: &str) -> bool {
+    number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
 /// Whether `text` could hold an anchor once decoded: paths and queries seldom do.

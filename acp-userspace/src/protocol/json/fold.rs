@@ -9,12 +9,17 @@ use std::borrow::Cow;
 /// `name` folded; borrows when folding changes nothing.
 #[must_use]
 pub fn fold(name: &str) -> Cow<'_, str> {
-    if name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase() && !b.is_ascii_control()) {
+    if is_folded(name) {
         return Cow::Borrowed(name);
     }
     let mut folded = String::with_capacity(name.len());
     fold_onto(name, &mut folded);
     Cow::Owned(folded)
+}
+
+/// Whether folding is known to change nothing: ASCII that shows and is no capital.
+pub(super) fn is_folded(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase() && !b.is_ascii_control())
 }
 
 /// Appends `name`, folded.

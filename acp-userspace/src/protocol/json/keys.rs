@@ -1,10 +1,10 @@
 //! Whether an object holds a key twice.
 //!
-//! Every key leaves a 64-bit print; an object whose prints fall on different bits of one word has no repeated
+//! Every key leaves a 64-bit print; an object where each print falls on new bits of one word has no repeated
 //! key, which settles nearly all of them in a few instructions. The rest is compared: pairwise while small, sorted
 //! otherwise, so that no choice of keys costs more than n log n.
 
-use super::fold::fold_onto;
+use super::fold::{fold_onto, is_folded};
 
 /// A key of an open object.
 #[derive(Debug, Clone, Copy)]
@@ -24,27 +24,38 @@ pub(super) struct Order {
     ranges: Vec<(u32, u32)>,
 }
 
-/// A print: equal for equal keys, usually different for different ones. No defence against collisions, and none needed.
-#[inline]
-pub(super) fn print(key: &[u8]) -> u64 {
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    let (head, tail) = match key {
-        [head @ .., _, _, _, _, _, _, _, _] if !head.is_empty() => {
-            (first_word(key).unwrap_or(0), first_word(&key[key.len() - 8..]).unwrap_or(0))
-        }
-        short => (word(short), 0),
+/// A print of the key at `start..end` of `text`: equal for equal keys, usually different for different ones. No
+/// defence against collisions, and none needed.
+#[inline(always)]
+pub(super) fn print(text: &[u8], start: usize, end: usize) -> u64 {
+    let len = end - start;
+    let (head, tail) = match len {
+        0 => (0, 0),
+        // What follows a short key in the text is shifted out.
+        1..8 => (word(text, start) << (64 - 8 * len), 0),
+        8.. => (word(text, start), word(text, end - 8)),
     };
-    (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    (head ^ tail.rotate_left(29) ^ len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn first_word(bytes: &[u8]) -> Option<u64> {
-    bytes.first_chunk().map(|word| u64::from_le_bytes(*word))
+/// Eight bytes as a little-endian word, zeros beyond the text's end.
+#[inline(always)]
+fn word(text: &[u8], at: usize) -> u64 {
+    match text.get(at..at + 8).and_then(|word| word.try_into().ok()) {
+        Some(word) => u64::from_le_bytes(word),
+        None => last_word(&text[at..]),
+    }
 }
 
-/// The bit a print falls on: its top six bits, the best mixed ones.
-#[inline]
-pub(super) fn bit(print: u64) -> u64 {
-    1 << (print >> 58)
+#[cold]
+fn last_word(rest: &[u8]) -> u64 {
+    rest.iter().take(8).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// The two bits a print falls on, from its top bits, the best mixed ones.
+#[inline(always)]
+pub(super) fn bits(print: u64) -> u64 {
+    1 << (print >> 58) | 1 << (print >> 52 & 63)
 }
 
 impl Order {
@@ -68,8 +79,11 @@ impl Order {
         self.sorted.windows(2).any(|pair| pair[0].print == pair[1].print && text(pair[0].node) == text(pair[1].node))
     }
 
-    /// Whether two of `keys` have the same text once folded.
+    /// Whether two of `keys`, known to differ, have the same text once folded.
     pub(super) fn repeats_folded<'t>(&mut self, keys: &[KeyPrint], text: impl Fn(u32) -> &'t str) -> bool {
+        if keys.iter().all(|key| is_folded(text(key.node))) {
+            return false;
+        }
         self.folded.clear();
         self.ranges.clear();
         for key in keys {

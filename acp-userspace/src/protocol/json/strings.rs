@@ -13,30 +13,14 @@ pub(super) struct Escaped {
     pub(super) node: u32,
 }
 
-/// A string token that was read.
-pub(super) struct StringToken {
-    /// Behind its closing quote.
-    pub(super) end: usize,
-    /// Where its text lies in the buffer, if it had escapes.
-    pub(super) text: Option<Range<usize>>,
-}
-
-/// Reads the string whose opening quote is at `start`. One with escapes is unescaped onto `text`, a NUL behind it.
-#[inline]
-pub(super) fn read_string(original: &str, start: usize, text: &mut String) -> Result<StringToken, JsonError> {
-    let bytes = original.as_bytes();
-    let at = plain_end(bytes, start + 1);
-    match bytes.get(at) {
-        Some(b'"') => Ok(StringToken { end: at + 1, text: None }),
-        Some(b'\\') => unescape(original, start + 1, at, text),
-        Some(_) => Err(JsonError::Control(at)),
-        None => Err(JsonError::Syntax(at)),
-    }
-}
-
-/// The rest of a string that holds an escape at `at`.
-#[cold]
-fn unescape(original: &str, from: usize, mut at: usize, text: &mut String) -> Result<StringToken, JsonError> {
+/// Unescapes the string whose text begins at `from` and has its first special byte at `at` onto `text`, a NUL behind
+/// it. Returns where it lies there, and the token's end.
+pub(super) fn unescape(
+    original: &str,
+    from: usize,
+    mut at: usize,
+    text: &mut String,
+) -> Result<(Range<usize>, usize), JsonError> {
     let bytes = original.as_bytes();
     let begin = text.len();
     let mut plain = from;
@@ -53,7 +37,7 @@ fn unescape(original: &str, from: usize, mut at: usize, text: &mut String) -> Re
     }
     let end = text.len();
     text.push('\0');
-    Ok(StringToken { end: at + 1, text: Some(begin..end) })
+    Ok((begin..end, at + 1))
 }
 
 /// Decodes the escape at `at`; returns where it ends.
@@ -102,8 +86,8 @@ const SHORT_WORDS: usize = 3;
 
 /// First byte at or behind `at` that does not stand for itself in a string: a quote, a backslash, a control character;
 /// the end of `bytes` if there is none.
-#[inline]
-fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+#[inline(always)]
+pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     for _ in 0..SHORT_WORDS {
         let Some(word) = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()) else { break };
         match first_special(u64::from_le_bytes(word)) {
@@ -128,7 +112,7 @@ fn long_plain_end(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Index of the first byte of a little-endian word that is a quote, a backslash or a control character.
-#[inline]
+#[inline(always)]
 fn first_special(word: u64) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = u64::from_le_bytes([0x80; 8]);

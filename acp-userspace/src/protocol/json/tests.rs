@@ -46,6 +46,23 @@ fn same(node: Node<'_>, value: &Value) {
     }
 }
 
+/// The walk and simd-json, a third reader, see the same tokens.
+#[track_caller]
+fn same_as_tape(document: Document<'_>, body: &str) {
+    let mut copy = body.as_bytes().to_vec();
+    let tape = simd_json::to_tape(&mut copy).expect("simd-json accepts");
+    assert_eq!(tape.0.len(), document.nodes().count());
+    for (node, theirs) in document.nodes().zip(&tape.0) {
+        match (node.kind(), theirs) {
+            (Kind::Key | Kind::String, simd_json::Node::String(text)) => assert_eq!(node.text(), Some(*text)),
+            (Kind::Object, simd_json::Node::Object { len, .. }) => assert_eq!(node.members().count(), *len),
+            (Kind::Array, simd_json::Node::Array { len, .. }) => assert_eq!(node.items().count(), *len),
+            (Kind::Number | Kind::Bool(_) | Kind::Null, simd_json::Node::Static(_)) => {}
+            (ours, theirs) => panic!("{ours:?} {theirs:?}"),
+        }
+    }
+}
+
 #[test]
 fn reads_every_kind_of_value() {
     accepts(br#"{"a":[1,-2.5e3,true,false,null,"x",{},[]],"b":{"c":"d"}}"#);
@@ -100,6 +117,18 @@ fn refuses_a_key_twice_at_any_depth_and_however_written() {
     accepts(br#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":2}]}"#);
     accepts(br#"{"a":1,"A":2}"#);
     accepts(br#"{"12345678":1,"123456789":2,"a2345678":3,"1234567890123456":4}"#);
+}
+
+#[test]
+fn finds_a_repeated_key_of_any_length_next_to_the_end() {
+    for len in 0..40 {
+        let key = "k".repeat(len);
+        for value in ["1", r#""a longer value that ends behind the key""#] {
+            let body = format!(r#"{{"{key}":{value},"other":0,"{key}":{value}}}"#);
+            refuses(body.as_bytes(), JsonError::DuplicateKey(body.len()));
+            accepts(body.replacen("other", "another", 1).replacen(&format!("\"{key}\""), "\"x\\t\"", 1).as_bytes());
+        }
+    }
 }
 
 #[test]
@@ -283,6 +312,7 @@ proptest! {
             Ok(document) => {
                 prop_assert!(!has_duplicates(&body));
                 same(document.root(), &value);
+                same_as_tape(document, &body);
             }
             Err(error) => {
                 prop_assert!(matches!(error, JsonError::DuplicateKey(_)), "{}", error);

@@ -1,7 +1,7 @@
 //! The walk itself: a loop over tokens with an explicit stack, no recursion.
 
 use super::keys::{self, KeyPrint};
-use super::strings::{Escaped, read_string};
+use super::strings::{Escaped, plain_end, unescape};
 use super::{DEPTH_MAX, Document, JsonError, Kind, Limits, NONE, Raw, number};
 
 /// Nodes whose memory is kept between bodies; a larger body's is given back at the next walk.
@@ -27,12 +27,13 @@ pub struct Walker {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     node: u32,
-    object: bool,
-    /// Two keys may be equal: their prints fell on the same bit.
+    /// [`Kind::Object`] or [`Kind::Array`]; anything else for [`OUTSIDE`].
+    kind: Kind,
+    /// Two keys may be equal: their prints fell on the same bits.
     suspect: bool,
     /// Where its keys begin in [`Walker::keys`].
     keys_from: u32,
-    /// One bit per key's print.
+    /// The bits of its keys' prints.
     seen: u64,
 }
 
@@ -64,6 +65,7 @@ impl Walker {
             depth: limits.depth.min(DEPTH_MAX),
             nodes: limits.nodes.min(NONE as usize),
             folded: limits.folded_depth,
+            top: OUTSIDE,
             walker: self,
         };
         walk.document()?;
@@ -91,8 +93,13 @@ struct Walk<'w, 'a> {
     depth: usize,
     nodes: usize,
     folded: usize,
+    /// The innermost open container; those around it wait in [`Walker::frames`], the outermost being [`OUTSIDE`].
+    top: Frame,
     walker: &'w mut Walker,
 }
+
+/// What encloses the root: a container that no byte closes.
+const OUTSIDE: Frame = Frame { node: NONE, kind: Kind::Null, suspect: false, keys_from: 0, seen: 0 };
 
 impl Walk<'_, '_> {
     fn document(&mut self) -> Result<(), JsonError> {
@@ -101,29 +108,34 @@ impl Walk<'_, '_> {
         if self.at == self.bytes.len() { Ok(()) } else { Err(JsonError::Trailing(self.at)) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[cold]
     fn syntax<T>(&self) -> Result<T, JsonError> {
         Err(JsonError::Syntax(self.at))
     }
 
-    #[inline]
+    /// Most bodies are compact, so one comparison settles it.
+    #[inline(always)]
     fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+        while let Some(byte) = self.peek()
+            && byte <= b' '
+            && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+        {
             self.at += 1;
         }
     }
 
     /// Reads the value that starts here. True if it opened a container, whose first value comes next.
-    #[inline]
+    #[inline(always)]
     fn value(&mut self) -> Result<bool, JsonError> {
         match self.peek() {
             Some(b'"') => self.string(Kind::String).map(|()| false),
-            Some(b'{') => self.open(true),
-            Some(b'[') => self.open(false),
+            Some(b'{') => self.open(Kind::Object),
+            Some(b'[') => self.open(Kind::Array),
             Some(b'-' | b'0'..=b'9') => {
                 let start = self.at;
                 self.at = number::end(self.bytes, start)?;
@@ -146,57 +158,65 @@ impl Walk<'_, '_> {
     }
 
     /// Adds a node that begins at `start` and ends here.
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, start: usize, kind: Kind) -> Result<(), JsonError> {
         let index = self.walker.nodes.len();
         if index >= self.nodes {
             return Err(JsonError::TooLarge);
         }
-        let parent = self.walker.frames.last().map_or(NONE, |frame| frame.node);
         let (start, end) = (start as u32, self.at as u32);
-        self.walker.nodes.push(Raw { start, end, next: index as u32 + 1, parent, text: NONE, kind });
+        self.walker.nodes.push(Raw { start, end, next: index as u32 + 1, parent: self.top.node, text: NONE, kind });
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, kind: Kind) -> Result<(), JsonError> {
         let start = self.at;
-        let escaped = read_string(self.original, start, &mut self.walker.text)?;
-        self.at = escaped.end;
-        self.push(start, kind)?;
-        if let Some(text) = escaped.text {
-            let node = self.walker.nodes.len() - 1;
-            self.walker.nodes[node].text = self.walker.escaped.len() as u32;
-            self.walker.escaped.push(Escaped { start: text.start as u32, end: text.end as u32, node: node as u32 });
+        let end = plain_end(self.bytes, start + 1);
+        if self.bytes.get(end) != Some(&b'"') {
+            return self.escaped_string(start, end, kind);
         }
+        self.at = end + 1;
+        self.push(start, kind)
+    }
+
+    #[cold]
+    fn escaped_string(&mut self, start: usize, at: usize, kind: Kind) -> Result<(), JsonError> {
+        let (text, end) = unescape(self.original, start + 1, at, &mut self.walker.text)?;
+        self.at = end;
+        self.push(start, kind)?;
+        let node = self.walker.nodes.len() - 1;
+        self.walker.nodes[node].text = self.walker.escaped.len() as u32;
+        self.walker.escaped.push(Escaped { start: text.start as u32, end: text.end as u32, node: node as u32 });
         Ok(())
     }
 
     #[inline]
-    fn open(&mut self, object: bool) -> Result<bool, JsonError> {
+    fn open(&mut self, kind: Kind) -> Result<bool, JsonError> {
         if self.walker.frames.len() >= self.depth {
             return Err(JsonError::TooDeep(self.at));
         }
         let start = self.at;
         self.at += 1;
-        self.push(start, if object { Kind::Object } else { Kind::Array })?;
+        self.push(start, kind)?;
         let node = self.walker.nodes.len() as u32 - 1;
         self.space();
-        if self.peek() == Some(if object { b'}' } else { b']' }) {
+        if self.peek() == Some(if kind == Kind::Object { b'}' } else { b']' }) {
             self.at += 1;
             self.walker.nodes[node as usize].end = self.at as u32;
             return Ok(false);
         }
         let keys_from = self.walker.keys.len() as u32;
-        self.walker.frames.push(Frame { node, object, suspect: false, keys_from, seen: 0 });
-        if object {
+        let inner = Frame { node, kind, suspect: false, keys_from, seen: 0 };
+        self.walker.frames.push(std::mem::replace(&mut self.top, inner));
+        if kind == Kind::Object {
             self.member()?;
         }
         Ok(true)
     }
 
     /// Reads a key and its colon, up to the value.
-    #[inline]
+    #[inline(always)]
     fn member(&mut self) -> Result<(), JsonError> {
         if self.peek() != Some(b'"') {
             return self.syntax();
@@ -212,64 +232,67 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn note_key(&mut self) {
         let node = self.walker.nodes.len() - 1;
-        let print = keys::print(key_text(self.original, self.walker, node).as_bytes());
-        let bit = keys::bit(print);
-        if let Some(frame) = self.walker.frames.last_mut() {
-            frame.suspect |= frame.seen & bit != 0;
-            frame.seen |= bit;
-        }
+        let raw = &self.walker.nodes[node];
+        let print = match self.walker.escaped.get(raw.text as usize) {
+            None => keys::print(self.bytes, raw.start as usize + 1, raw.end as usize - 1),
+            Some(escaped) => keys::print(self.walker.text.as_bytes(), escaped.start as usize, escaped.end as usize),
+        };
+        let bits = keys::bits(print);
+        self.top.suspect |= self.top.seen & bits == bits;
+        self.top.seen |= bits;
         self.walker.keys.push(KeyPrint { print, node: node as u32 });
     }
 
     /// Goes on behind a value: to the next one (true), out of the containers that end here, or to the text's end (false).
-    #[inline]
+    #[inline(always)]
     fn after_value(&mut self) -> Result<bool, JsonError> {
         loop {
             self.space();
-            let Some(frame) = self.walker.frames.last().copied() else { return Ok(false) };
-            match self.peek() {
-                Some(b',') => {
+            match (self.peek(), self.top.kind) {
+                (Some(b','), Kind::Object) => {
                     self.at += 1;
                     self.space();
-                    if frame.object {
-                        self.member()?;
-                    }
+                    return self.member().map(|()| true);
+                }
+                (Some(b','), Kind::Array) => {
+                    self.at += 1;
+                    self.space();
                     return Ok(true);
                 }
-                Some(b'}') if frame.object => self.close(frame)?,
-                Some(b']') if !frame.object => self.close(frame)?,
-                _ => return self.syntax(),
+                (Some(b'}'), Kind::Object) | (Some(b']'), Kind::Array) => self.close()?,
+                (_, Kind::Object | Kind::Array) => return self.syntax(),
+                _ => return Ok(false),
             }
         }
     }
 
     #[inline]
-    fn close(&mut self, frame: Frame) -> Result<(), JsonError> {
+    fn close(&mut self) -> Result<(), JsonError> {
         self.at += 1;
         let next = self.walker.nodes.len() as u32;
-        let node = &mut self.walker.nodes[frame.node as usize];
+        let node = &mut self.walker.nodes[self.top.node as usize];
         node.end = self.at as u32;
         node.next = next;
-        if frame.object {
-            self.check_keys(frame)?;
-            self.walker.keys.truncate(frame.keys_from as usize);
+        if self.top.kind == Kind::Object {
+            let folded = self.walker.frames.len() <= self.folded;
+            if self.top.suspect || folded {
+                self.check_keys(folded)?;
+            }
+            self.walker.keys.truncate(self.top.keys_from as usize);
         }
-        self.walker.frames.pop();
+        self.top = self.walker.frames.pop().unwrap_or(OUTSIDE);
         Ok(())
     }
 
-    fn check_keys(&mut self, frame: Frame) -> Result<(), JsonError> {
-        let folded = self.walker.frames.len() <= self.folded;
-        if !frame.suspect && !folded {
-            return Ok(());
-        }
+    #[cold]
+    fn check_keys(&mut self, folded: bool) -> Result<(), JsonError> {
         let mut order = std::mem::take(&mut self.walker.order);
-        let keys = &self.walker.keys[frame.keys_from as usize..];
+        let keys = &self.walker.keys[self.top.keys_from as usize..];
         let text = |node: u32| key_text(self.original, self.walker, node as usize);
-        let repeated = (frame.suspect && order.repeats(keys, text)) || (folded && order.repeats_folded(keys, text));
+        let repeated = (self.top.suspect && order.repeats(keys, text)) || (folded && order.repeats_folded(keys, text));
         self.walker.order = order;
         if repeated { Err(JsonError::DuplicateKey(self.at)) } else { Ok(()) }
     }

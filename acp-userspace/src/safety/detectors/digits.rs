@@ -2,6 +2,8 @@
 
 /// Groups a detector may look ahead; a card written digit by digit has 19.
 const WINDOW: usize = 24;
+/// Groups kept at hand, so that moving them up is rare.
+const BUFFER: usize = 4 * WINDOW;
 /// Separators that may stand between two groups of a run.
 const SEPARATORS_MAX: usize = 3;
 
@@ -96,22 +98,26 @@ pub(super) fn run_start(text: &[u8], at: usize, floor: usize) -> usize {
 /// Shows `visit` the run that begins at `start` from each of its groups on; `visit` says how many groups it is
 /// done with. Returns where the run ends. Linear in the run.
 pub(super) fn each_window(text: &[u8], start: usize, mut visit: impl FnMut(&Window<'_>) -> usize) -> usize {
-    let mut groups = [Group::default(); WINDOW];
-    let (mut len, mut end) = (0, start);
+    let mut groups = [Group::default(); BUFFER];
+    let (mut from, mut len, mut end) = (0, 0, start);
     let mut next = Some(group_at(text, start));
     loop {
-        while let Some(group) = next.filter(|_| len < WINDOW) {
-            groups[len] = group;
-            len += 1;
-            end = group.end;
-            next = group_after(text, group.end);
+        if len - from < WINDOW && next.is_some() {
+            groups.copy_within(from..len, 0);
+            (from, len) = (0, len - from);
+            while let Some(group) = next.filter(|_| len < BUFFER) {
+                groups[len] = group;
+                len += 1;
+                end = group.end;
+                next = group_after(text, group.end);
+            }
         }
-        if len == 0 {
+        if from == len {
             return end;
         }
-        let done = visit(&Window { text, groups: &groups[..len] }).clamp(1, len);
-        groups.copy_within(done..len, 0);
-        len -= done;
+        let ahead = len.min(from + WINDOW);
+        let done = visit(&Window { text, groups: &groups[from..ahead] });
+        from += done.clamp(1, ahead - from);
     }
 }
 

@@ -26,8 +26,9 @@ pub(super) fn find(text: &[u8], end: usize) -> Option<Range<usize>> {
 
 fn local_start(text: &[u8], at: usize) -> Option<usize> {
     let before = &text[at.saturating_sub(LOCAL_BYTES_MAX)..at];
+    let run = before.iter().rev().take_while(|byte| !byte.is_ascii() || is_local(char::from(**byte))).count();
     // Bytes that are no UTF-8 end the local part, the cut of a character at its bound included.
-    let last = before.utf8_chunks().last().filter(|chunk| chunk.invalid().is_empty())?.valid();
+    let last = before[before.len() - run..].utf8_chunks().last().filter(|chunk| chunk.invalid().is_empty())?.valid();
     let len: usize = last.chars().rev().take_while(|c| is_local(*c)).map(char::len_utf8).sum();
     let local = last[last.len() - len..].trim_start_matches(|c: char| !c.is_alphanumeric() && c != '_');
     (!local.is_empty()).then(|| at - local.len())
@@ -45,7 +46,8 @@ fn is_letter(c: char) -> bool {
 
 fn host_end(text: &[u8], start: usize) -> Option<usize> {
     let rest = &text[start..text.len().min(start + HOST_BYTES_MAX)];
-    let valid = rest.utf8_chunks().next()?.valid();
+    let run = rest.iter().take_while(|byte| !byte.is_ascii() || is_host(char::from(**byte))).count();
+    let valid = rest[..run].utf8_chunks().next()?.valid();
     let len: usize = valid.chars().take_while(|c| is_host(*c)).map(char::len_utf8).sum();
     // What is a label ends the host at the first that is none; what follows the last that can be a top-level domain
     // belongs to the sentence: "a@b.example.1" ends behind "example".

@@ -18,8 +18,9 @@ const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     international(window).or_else(|| north_american(window)).or_else(|| {
-        let plausible = !window.joined_before() && !is_date(window);
-        if plausible { longest(window, DIGITS).filter(|_| context.says(Topic::Phone)) } else { None }
+        // The words first: they are looked for once per run, its groups once per group.
+        let plausible = context.says(Topic::Phone) && !window.joined_before() && !is_date(window);
+        if plausible { longest(window, DIGITS) } else { None }
     })
 }
 

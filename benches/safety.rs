@@ -1,0 +1,142 @@
+//! What one body costs between arriving and policy: the walk, the search, both doors together.
+//!
+//! Measured warm on one thread: bodies of 64 B, 1 KiB and 8 KiB without findings, as prose (long strings) and as records
+//! (a member every ten bytes, the walk's hard case). Left out: identity, and what findings cost (an edit each).
+//! Before measuring, asserts that a warm walk and screening allocate nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use acp::config::resolved::{ContentAction, Detector, Direction, Mode, Protocol, Route, SafetyConfig, SafetyRule};
+use acp::protocol::json::{Limits, Walker};
+use acp::safety::{Body, Content, RouteRules, RuleSet, Scan, screen_response};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to `System` unchanged; counting touches a const-initialised thread local, which
+// allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: `block` came from `System` with this layout.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+/// Long strings: a chat message.
+fn prose(len: usize) -> String {
+    let head = r#"{"model":"m","stream":false,"messages":[{"role":"user","content":""#;
+    let sentence = "The customer asked about the renewal of the northern plan and the discount agreed in spring. ";
+    let text: String = sentence.chars().cycle().take(len.saturating_sub(head.len() + 4)).collect();
+    format!("{head}{text}\"}}]}}")
+}
+
+/// Many small members: a list of records.
+fn records(len: usize) -> String {
+    let record = |i: usize| {
+        let (id, plan, score) = (10_000 + i * 37, i % 7, i % 97);
+        format!(
+            r#"{{"id":{id},"name":"Customer {i}","note":"Asked about plan {plan}","tags":["gold"],"score":1.{score}}}"#
+        )
+    };
+    let mut body = format!("[{}", record(0));
+    for i in 1.. {
+        let next = record(i);
+        if body.len() + next.len() + 2 > len {
+            break;
+        }
+        body.push(',');
+        body.push_str(&next);
+    }
+    body + "]"
+}
+
+fn rules() -> RuleSet {
+    let rule = SafetyRule {
+        id: "bench".into(),
+        detect: Detector::ALL.to_vec(),
+        action: ContentAction::Redact,
+        direction: Direction::Both,
+        routes: Vec::new(),
+        mode: Mode::Enforce,
+    };
+    let route = Route {
+        index: 0,
+        name: "bench".into(),
+        path: "/bench".into(),
+        upstream: 0,
+        protocol: Protocol::Http,
+        scopes: Vec::new(),
+        audience: Vec::new(),
+        tools: Vec::new(),
+        body_bytes_max: 1 << 20,
+        content_types: Vec::new(),
+        response_headers: Vec::new(),
+        cookies: false,
+        half_close: false,
+    };
+    RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[Arc::new(route)]).expect("the engine compiles")
+}
+
+/// The whole of it: what the pipeline does with a body.
+fn walk_and_screen(body: &[u8], walker: &mut Walker, scan: &mut Scan, rules: &RouteRules) {
+    let document = walker.walk(body, &Limits::default()).expect("valid JSON");
+    let content = Content { body: Body::Json(document), query: None, path: "contacts" };
+    let screened = screen_response(&content, rules, scan).expect("passes");
+    assert!(black_box(screened).findings.is_empty());
+}
+
+fn safety(criterion: &mut Criterion) {
+    let rules = rules();
+    let rules = rules.request(0).expect("the one route");
+    let (mut walker, mut scan) = (Walker::new(), Scan::default());
+    let mut group = criterion.benchmark_group("safety");
+    for (shape, body) in
+        [64, 1 << 10, 8 << 10].into_iter().flat_map(|len| [("prose", prose(len)), ("records", records(len))])
+    {
+        let bytes = body.as_bytes();
+        walk_and_screen(bytes, &mut walker, &mut scan, rules);
+        let before = ALLOCATIONS.get();
+        walk_and_screen(bytes, &mut walker, &mut scan, rules);
+        assert_eq!(ALLOCATIONS.get(), before, "a warm pass over {shape} allocates");
+
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        let id = |stage| BenchmarkId::new(format!("{stage}/{shape}"), bytes.len());
+        group.bench_function(id("walk"), |bench| {
+            bench.iter(|| black_box(walker.walk(black_box(bytes), &Limits::default()).is_ok()));
+        });
+        group.bench_function(id("scan"), |bench| {
+            bench.iter(|| black_box(screen_response(&Content::body(Body::Raw(black_box(bytes))), rules, &mut scan)));
+        });
+        group.bench_function(id("walk+screen"), |bench| {
+            bench.iter(|| walk_and_screen(black_box(bytes), &mut walker, &mut scan, rules));
+        });
+        let (mut copy, mut buffers) = (Vec::new(), simd_json::Buffers::new(bytes.len()));
+        group.bench_function(id("simd-json tape"), |bench| {
+            bench.iter(|| {
+                copy.clear();
+                copy.extend_from_slice(black_box(bytes));
+                black_box(simd_json::to_tape_with_buffers(&mut copy, &mut buffers).is_ok())
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, safety);
+criterion_main!(benches);
