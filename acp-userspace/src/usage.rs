@@ -35,7 +35,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{admit, denied, peek, settle};
+pub use admit::{admit, charge, denied, peek, settle};
 pub use fields::{write_rate_limit, write_rate_limit_policy, write_retry_after};
 pub use plan::{Plan, budget_key};
 
@@ -119,6 +119,14 @@ impl std::fmt::Debug for Hold {
     }
 }
 
+impl Hold {
+    /// A hold that settles nowhere, for tests of other layers only.
+    #[cfg(test)]
+    pub(crate) fn for_test(id: u64, parts: SmallVec<[HoldPart; 2]>) -> Self {
+        Self { id, parts, open: None }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.end(u64::MAX);
@@ -199,13 +207,32 @@ pub enum AdmitError {
     LeasePending(Permitted),
 }
 
+/// What [`charge`] did.
+#[derive(Debug)]
+#[must_use = "its hold must be settled"]
+pub struct Charged {
+    /// The price, held.
+    pub hold: Hold,
+    /// The tightest enforced limit.
+    pub limit: Option<LimitState>,
+    /// Rules in observe mode that would have refused.
+    pub would: SmallVec<[Would; 1]>,
+}
+
+/// Why [`charge`] charged nothing.
+#[derive(Debug)]
+pub enum ChargeError {
+    /// 429.
+    Refused(Refused),
+    /// A budget's lease is short; more was asked for.
+    LeasePending,
+}
+
 /// Proof that every limit was charged and the worst-case cost is held.
 #[derive(Debug)]
 pub struct Admitted {
     permitted: Permitted,
-    hold: Hold,
-    limit: Option<LimitState>,
-    would: SmallVec<[Would; 1]>,
+    charged: Charged,
 }
 
 impl Admitted {
@@ -223,34 +250,30 @@ impl Admitted {
 
     /// What is held.
     pub fn hold(&self) -> &Hold {
-        &self.hold
+        &self.charged.hold
     }
 
     /// The tightest limit, for the response's fields.
     #[must_use]
     pub fn limit(&self) -> Option<&LimitState> {
-        self.limit.as_ref()
+        self.charged.limit.as_ref()
     }
 
     /// Rules in observe mode that would have refused.
     #[must_use]
     pub fn would(&self) -> &[Would] {
-        &self.would
+        &self.charged.would
     }
 
     /// Gives the hold up to `settle`.
     pub fn into_hold(self) -> Hold {
-        self.hold
+        self.charged.hold
     }
 
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(permitted: Permitted) -> Self {
-        Self {
-            permitted,
-            hold: Hold { id: 1, parts: SmallVec::new(), open: None },
-            limit: None,
-            would: SmallVec::new(),
-        }
+        let hold = Hold::for_test(1, SmallVec::new());
+        Self { permitted, charged: Charged { hold, limit: None, would: SmallVec::new() } }
     }
 }

@@ -267,20 +267,22 @@ impl LedgerStore {
         Ok(Some(Spend { period_start: row.start, period_end: row.end, spent_microusd: spent }))
     }
 
-    /// The ledger thread: grants as soon as something waits, folds and sweeps every second, until `stop`; then closes.
+    /// The ledger thread: grants as soon as something waits, folds and sweeps every second, until `stop` is set and the
+    /// thread unparked; then closes. `report` learns after each pass whether it succeeded, for readiness.
     /// Only one thread may serve a [`Usage`].
     ///
     /// # Errors
-    /// Only from closing; before, the store's failures are logged and tried again.
+    /// Only from closing; before, a failure of the store is logged once and tried again.
     pub fn serve(
         mut self,
         usage: &Arc<Usage>,
         plan: impl Fn() -> Arc<Plan>,
         stop: &AtomicBool,
+        mut report: impl FnMut(bool),
     ) -> Result<(), LedgerError> {
         let ledger = std::thread::current();
         usage.notify_with(move || ledger.unpark());
-        let mut folded = Instant::now();
+        let (mut folded, mut failing) = (Instant::now(), false);
         while !stop.load(Ordering::Acquire) {
             if !usage.is_waiting() {
                 std::thread::park_timeout(FOLD_INTERVAL.saturating_sub(folded.elapsed()));
@@ -291,9 +293,16 @@ impl LedgerStore {
                 usage.sweep(Now::read());
                 result = result.and_then(|()| self.fold(usage, &plan(), Now::read()));
             }
-            if let Err(error) = result {
-                tracing::error!(error = &error as &dyn std::error::Error, "no leases are granted");
-                std::thread::park_timeout(RETRY_INTERVAL);
+            report(result.is_ok());
+            match result {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the ledger grants no leases");
+                    }
+                    failing = true;
+                    std::thread::park_timeout(RETRY_INTERVAL);
+                }
             }
         }
         self.close(usage)

@@ -393,7 +393,7 @@ fn the_ledger_thread_grants_as_soon_as_something_waits_and_closes_cleanly() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let store = LedgerStore::open(&path, Now::read()).unwrap();
-        let ledger = scope.spawn(|| store.serve(&usage, || Arc::clone(&plan), &stop));
+        let ledger = scope.spawn(|| store.serve(&usage, || Arc::clone(&plan), &stop, |ok| assert!(ok)));
         let now = Now::read();
         let admitted = loop {
             let digest = Key128([0; 16]);
