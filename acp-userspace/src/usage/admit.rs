@@ -25,7 +25,8 @@ use crate::usage::{
 /// How long a caller waits for room in a table or for calls in flight to end.
 const SHARE_RETRY_SECS: u64 = 1;
 
-/// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing.
+/// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing; a refusal is
+/// noted, so that the next one can say whether its advice was ignored.
 ///
 /// # Errors
 /// The refusal to answer with.
@@ -414,4 +415,50 @@ fn next_hold_id() -> u64 {
         next.set(id + 1);
         id
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolved::UsageConfig;
+    use crate::usage::testing::{World, at, identity, limit, loop_guard, tool};
+
+    #[test]
+    fn a_race_lost_at_the_second_limit_takes_everything_back() {
+        let world = World::new(&UsageConfig {
+            rate_limits: vec![limit("tenant", Per::Tenant, 10, 600), limit("user", Per::User, 1, 600)],
+            loop_guard: Some(loop_guard(3, 60)),
+            slots: 64,
+            ..UsageConfig::default()
+        });
+        let (ann, bob, tool) = (identity("acme", "ann"), identity("acme", "bob"), tool("t", 0));
+        let mut late = Attempt::new(&world.usage, &world.plan, &ann, at(0));
+        let Ok(found) = late.check_limits() else { panic!("nothing is charged yet") };
+        let Ok(call) = late.check_loop(&tool, Key128([7; 16])) else { panic!("no loop yet") };
+        // Another call of the same user overtakes it.
+        assert!(world.call(&ann, &tool, 1, 0).is_ok());
+        assert!(late.count(call).is_ok());
+        assert!(matches!(late.charge_limits(&found), Err(ChargeError::Refused(_))));
+        let counted = late.counted.unwrap();
+        late.take_back();
+        let remaining = world.call(&bob, &tool, 2, 0).unwrap();
+        assert_eq!(remaining.limit().map(|limit| (limit.quota, limit.remaining)), Some((1, 0)));
+        let tenant = &world.plan.limits[0];
+        let tat = world.usage.limits.find(tenant.key(&bob)).unwrap().payload();
+        assert_eq!(tenant.rate.remaining(tat, gcra::ticks(at(0))), 8, "two calls were admitted");
+        let (key, _) = call.unwrap();
+        let left = world.usage.loops.find(key).unwrap();
+        assert_eq!(left.payload() + 1, counted.payload(), "the call is no longer counted");
+    }
+
+    #[test]
+    fn hold_ids_do_not_repeat_across_threads() {
+        let ids = || (0..70_000).map(|_| next_hold_id()).collect::<Vec<_>>();
+        let mut all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ids)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]) && all[0] > 0);
+    }
 }
