@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::clock::Now;
 use crate::config::resolved::UsageConfig;
 use crate::identity::Identity;
 use crate::ids::Key128;
@@ -35,7 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{admit, denied, peek, settle};
+pub use admit::{admit, charge, denied, peek, settle};
 pub use fields::{write_rate_limit, write_rate_limit_policy, write_retry_after};
 pub use plan::{Plan, budget_key};
 
@@ -78,10 +79,12 @@ impl Usage {
         self.budgets.notify_with(Box::new(notify));
     }
 
-    /// Forgets limiter entries with nothing to remember, so that they do not count against their tenant's share. For
-    /// the control thread, about once a second.
-    pub fn sweep(&self, now: crate::clock::Now) {
+    /// Forgets entries with nothing to remember, so that they do not count against their tenant's share. For the ledger
+    /// thread, about once a second; about 2 ns per slot.
+    pub fn sweep(&self, now: Now) {
         self.limits.reclaim_all(gcra::ticks(now));
+        self.subjects.sweep();
+        self.budgets.sweep();
     }
 }
 
@@ -116,6 +119,14 @@ struct OpenHold {
 impl std::fmt::Debug for Hold {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hold").field("id", &self.id).field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    /// A hold that settles nowhere, for tests of other layers only.
+    #[cfg(test)]
+    pub(crate) fn for_test(id: u64, parts: SmallVec<[HoldPart; 2]>) -> Self {
+        Self { id, parts, open: None }
     }
 }
 
@@ -199,13 +210,32 @@ pub enum AdmitError {
     LeasePending(Permitted),
 }
 
+/// What [`charge`] did.
+#[derive(Debug)]
+#[must_use = "its hold must be settled"]
+pub struct Charged {
+    /// The price, held.
+    pub hold: Hold,
+    /// The tightest enforced limit.
+    pub limit: Option<LimitState>,
+    /// Rules in observe mode that would have refused.
+    pub would: SmallVec<[Would; 1]>,
+}
+
+/// Why [`charge`] charged nothing.
+#[derive(Debug)]
+pub enum ChargeError {
+    /// 429.
+    Refused(Refused),
+    /// A budget's lease is short; more was asked for.
+    LeasePending,
+}
+
 /// Proof that every limit was charged and the worst-case cost is held.
 #[derive(Debug)]
 pub struct Admitted {
     permitted: Permitted,
-    hold: Hold,
-    limit: Option<LimitState>,
-    would: SmallVec<[Would; 1]>,
+    charged: Charged,
 }
 
 impl Admitted {
@@ -223,34 +253,30 @@ impl Admitted {
 
     /// What is held.
     pub fn hold(&self) -> &Hold {
-        &self.hold
+        &self.charged.hold
     }
 
     /// The tightest limit, for the response's fields.
     #[must_use]
     pub fn limit(&self) -> Option<&LimitState> {
-        self.limit.as_ref()
+        self.charged.limit.as_ref()
     }
 
     /// Rules in observe mode that would have refused.
     #[must_use]
     pub fn would(&self) -> &[Would] {
-        &self.would
+        &self.charged.would
     }
 
     /// Gives the hold up to `settle`.
     pub fn into_hold(self) -> Hold {
-        self.hold
+        self.charged.hold
     }
 
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(permitted: Permitted) -> Self {
-        Self {
-            permitted,
-            hold: Hold { id: 1, parts: SmallVec::new(), open: None },
-            limit: None,
-            would: SmallVec::new(),
-        }
+        let hold = Hold::for_test(1, SmallVec::new());
+        Self { permitted, charged: Charged { hold, limit: None, would: SmallVec::new() } }
     }
 }

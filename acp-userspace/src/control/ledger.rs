@@ -36,8 +36,11 @@ mod rows;
 use account::Account;
 use rows::{Row, Rows};
 
-/// Between folds.
-const FOLD_INTERVAL: Duration = Duration::from_secs(1);
+/// Between sweeps, and the longest an edited cap waits.
+const PASS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between folds: what a scan of the audit after a crash has to cover, besides calls in flight.
+const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// After a failed commit, before the next is tried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -276,33 +279,45 @@ impl LedgerStore {
         Ok(self.rows.all()?.into_iter().map(|(_, row)| row.committed()).sum())
     }
 
-    /// The ledger thread: grants as soon as something waits, folds and sweeps every second, until `stop`; then closes.
+    /// The ledger thread: grants as soon as something waits, sweeps and folds now and then, until `stop` is set and the
+    /// thread unparked; then closes. `report` learns after each pass whether it succeeded, for readiness.
     /// Only one thread may serve a [`Usage`].
     ///
     /// # Errors
-    /// Only from closing; before, the store's failures are logged and tried again.
+    /// Only from closing; before, a failure of the store is logged once and tried again.
     pub fn serve(
         mut self,
         usage: &Arc<Usage>,
         plan: impl Fn() -> Arc<Plan>,
         stop: &AtomicBool,
+        mut report: impl FnMut(bool),
     ) -> Result<(), LedgerError> {
         let ledger = std::thread::current();
         usage.notify_with(move || ledger.unpark());
-        let mut folded = Instant::now();
+        let (mut swept, mut folded, mut failing) = (Instant::now(), Instant::now(), false);
         while !stop.load(Ordering::Acquire) {
             if !usage.is_waiting() {
-                std::thread::park_timeout(FOLD_INTERVAL.saturating_sub(folded.elapsed()));
+                std::thread::park_timeout(PASS_INTERVAL);
             }
             let mut result = self.grant_pending(usage, &plan(), Now::read()).map(|_| ());
+            if swept.elapsed() >= PASS_INTERVAL {
+                swept = Instant::now();
+                usage.sweep(Now::read());
+            }
             if folded.elapsed() >= FOLD_INTERVAL {
                 folded = Instant::now();
-                usage.sweep(Now::read());
                 result = result.and_then(|()| self.fold(usage, &plan(), Now::read()));
             }
-            if let Err(error) = result {
-                tracing::error!(error = &error as &dyn std::error::Error, "no leases are granted");
-                std::thread::park_timeout(RETRY_INTERVAL);
+            report(result.is_ok());
+            match result {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::error!(error = &error as &dyn std::error::Error, "the ledger grants no leases");
+                    }
+                    failing = true;
+                    std::thread::park_timeout(RETRY_INTERVAL);
+                }
             }
         }
         self.close(usage)

@@ -31,7 +31,7 @@ pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMist
     let policy = PolicySet::compile(&config.policy, &config.identity.issuers, &config.routes)
         .map_err(|all| mistakes.push(all.to_string()))
         .ok();
-    let plan = Plan::compile(&config.usage);
+    let plan = Arc::new(Plan::compile(&config.usage));
     let protocol_tools = config.routes.iter().map(|route| protocol_tool(route)).collect();
     match (routes, rules, policy) {
         (Some(routes), Some(rules), Some(policy)) => {

@@ -32,7 +32,7 @@ pub struct Settings {
     /// Policies.
     pub policy: PolicySet,
     /// Limits and budgets.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// One per route: what its protocol's own messages (MCP `initialize`, `tools/list`) are admitted as, at no price.
     pub protocol_tools: Vec<Tool>,
 }

@@ -18,13 +18,15 @@ use crate::usage::plan::{BudgetRule, LimitRule, Plan, key128, number, principal}
 use crate::usage::subject::Excess;
 use crate::usage::table::{Entry, Full};
 use crate::usage::{
-    AdmitError, Admitted, Hold, HoldPart, LimitState, OpenHold, Refused, Settle, Usage, Would, loop_guard, retry,
+    AdmitError, Admitted, ChargeError, Charged, Hold, HoldPart, LimitState, OpenHold, Refused, Settle, Usage, Would,
+    loop_guard, retry,
 };
 
 /// How long a caller waits for room in a table or for calls in flight to end.
 const SHARE_RETRY_SECS: u64 = 1;
 
-/// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing.
+/// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing; a refusal is
+/// noted, so that the next one can say whether its advice was ignored.
 ///
 /// # Errors
 /// The refusal to answer with.
@@ -67,15 +69,29 @@ pub fn admit(
     call_digest: Key128,
     now: Now,
 ) -> Result<Admitted, AdmitError> {
-    let mut attempt = Attempt::new(usage, plan, permitted.identity(), now);
-    match attempt.run(usage, tool, call_digest) {
-        Ok((hold, limit)) => {
-            let would = attempt.would;
-            Ok(Admitted { permitted, hold, limit, would })
-        }
-        Err(Stop::Refused(refused)) => Err(AdmitError::Refused(refused)),
-        Err(Stop::Pending) => Err(AdmitError::LeasePending(permitted)),
+    match charge(usage, plan, permitted.identity(), tool, call_digest, now) {
+        Ok(charged) => Ok(Admitted { permitted, charged }),
+        Err(ChargeError::Refused(refused)) => Err(AdmitError::Refused(refused)),
+        Err(ChargeError::LeasePending) => Err(AdmitError::LeasePending(permitted)),
     }
+}
+
+/// What [`admit`] does, without the proof that policy permits the call: for simulations and benchmarks. It makes no
+/// [`Admitted`], so nothing can be sent on it.
+///
+/// # Errors
+/// As [`admit`].
+pub fn charge(
+    usage: &Arc<Usage>,
+    plan: &Plan,
+    identity: &Identity,
+    tool: &Tool,
+    call_digest: Key128,
+    now: Now,
+) -> Result<Charged, ChargeError> {
+    let mut attempt = Attempt::new(usage, plan, identity, now);
+    let (hold, limit) = attempt.run(usage, tool, call_digest)?;
+    Ok(Charged { hold, limit, would: attempt.would })
 }
 
 /// Ends a hold and returns what was spent of it, in micro-dollars, in each budget that held it.
@@ -102,13 +118,7 @@ impl Hold {
     }
 }
 
-/// Why an attempt ends early.
-enum Stop {
-    Refused(Refused),
-    Pending,
-}
-
-impl From<Refused> for Stop {
+impl From<Refused> for ChargeError {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
     }
@@ -152,7 +162,12 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn run(&mut self, usage: &Arc<Usage>, tool: &Tool, digest: Key128) -> Result<(Hold, Option<LimitState>), Stop> {
+    fn run(
+        &mut self,
+        usage: &Arc<Usage>,
+        tool: &Tool,
+        digest: Key128,
+    ) -> Result<(Hold, Option<LimitState>), ChargeError> {
         let found = self.check_limits()?;
         let call = self.check_loop(tool, digest)?;
         let hold = self.hold(usage, tool.price_microusd())?;
@@ -167,7 +182,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Reads every limit: its entry, or `None` for an observed limit that is exhausted.
-    fn check_limits(&mut self) -> Result<SmallVec<[Option<Found>; 4]>, Stop> {
+    fn check_limits(&mut self) -> Result<SmallVec<[Option<Found>; 4]>, ChargeError> {
         let mut found = SmallVec::new();
         for rule in &self.plan.limits {
             match self.check(rule, Reason::RateLimited) {
@@ -191,7 +206,7 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<Found>, Stop> {
+    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<Found>, ChargeError> {
         let Some(guard) = self.plan.guard else { return Ok(None) };
         let key = number(digest) ^ principal(self.identity, Per::User) ^ tool_number(&tool.name);
         let entry = self.usage.loops.find(key);
@@ -202,7 +217,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Holds `price` in every budget.
-    fn hold(&mut self, usage: &Arc<Usage>, price: u64) -> Result<Hold, Stop> {
+    fn hold(&mut self, usage: &Arc<Usage>, price: u64) -> Result<Hold, ChargeError> {
         let mut hold = Hold { id: next_hold_id(), parts: SmallVec::new(), open: None };
         if price == 0 || self.plan.budgets.is_empty() {
             return Ok(hold);
@@ -218,7 +233,7 @@ impl<'r> Attempt<'r> {
         Ok(hold)
     }
 
-    fn hold_in(&mut self, rule: &BudgetRule, price: u64, hold: &mut Hold) -> Result<(), Stop> {
+    fn hold_in(&mut self, rule: &BudgetRule, price: u64, hold: &mut Hold) -> Result<(), ChargeError> {
         let key = rule.key(self.identity);
         let reserved = self.usage.budgets.reserve(key, rule.tag, self.tenant, price, self.now.unix_secs());
         match reserved {
@@ -231,7 +246,7 @@ impl<'r> Attempt<'r> {
             }
             // An observed budget never delays a call; one that comes before its first lease is not counted.
             Ok(Err(Short::Pending)) | Err(Full) if rule.mode == Mode::Observe => Ok(()),
-            Ok(Err(Short::Pending)) => Err(Stop::Pending),
+            Ok(Err(Short::Pending)) => Err(ChargeError::LeasePending),
             Ok(Err(Short::Exhausted { .. })) if rule.mode == Mode::Observe => {
                 self.observe(Reason::QuotaExceeded, &rule.id);
                 Ok(())
@@ -245,7 +260,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Counts a call in flight, where an enforced budget exists.
-    fn begin_call(&self, price: u64) -> Result<Option<usize>, Stop> {
+    fn begin_call(&self, price: u64) -> Result<Option<usize>, ChargeError> {
         let Some(rule) = self.plan.budgets.iter().find(|rule| rule.mode == Mode::Enforce) else { return Ok(None) };
         let user = principal(self.identity, Per::User);
         let max = self.plan.calls_in_flight_max;
@@ -267,7 +282,7 @@ impl<'r> Attempt<'r> {
         remainders.map(|remainder| u64::try_from(share(remainder)).unwrap_or(u64::MAX)).min().unwrap_or(u64::MAX)
     }
 
-    fn count(&mut self, call: Option<Found>) -> Result<(), Stop> {
+    fn count(&mut self, call: Option<Found>) -> Result<(), ChargeError> {
         let (Some(guard), Some((key, entry))) = (self.plan.guard, call) else { return Ok(()) };
         let tick = self.tick;
         match self.usage.loops.update(key, self.tenant, tick, entry, |payload| guard.count(payload, tick)) {
@@ -280,7 +295,7 @@ impl<'r> Attempt<'r> {
     }
 
     /// Charges what [`Attempt::check_limits`] found room in. Returns the tightest enforced limit.
-    fn charge_limits(&mut self, found: &[Option<Found>]) -> Result<Option<LimitState>, Stop> {
+    fn charge_limits(&mut self, found: &[Option<Found>]) -> Result<Option<LimitState>, ChargeError> {
         let plan = self.plan;
         let mut tightest: Option<(u64, &LimitRule, u64)> = None;
         for (rule, found) in plan.limits.iter().zip(found) {
@@ -326,7 +341,7 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn looping(&mut self, mode: Mode, wait: u64) -> Result<(), Stop> {
+    fn looping(&mut self, mode: Mode, wait: u64) -> Result<(), ChargeError> {
         let rule = Arc::from("loop_guard");
         if mode == Mode::Observe {
             self.observe(Reason::LoopDetected, &rule);
@@ -400,4 +415,50 @@ fn next_hold_id() -> u64 {
         next.set(id + 1);
         id
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolved::UsageConfig;
+    use crate::usage::testing::{World, at, identity, limit, loop_guard, tool};
+
+    #[test]
+    fn a_race_lost_at_the_second_limit_takes_everything_back() {
+        let world = World::new(&UsageConfig {
+            rate_limits: vec![limit("tenant", Per::Tenant, 10, 600), limit("user", Per::User, 1, 600)],
+            loop_guard: Some(loop_guard(3, 60)),
+            slots: 64,
+            ..UsageConfig::default()
+        });
+        let (ann, bob, tool) = (identity("acme", "ann"), identity("acme", "bob"), tool("t", 0));
+        let mut late = Attempt::new(&world.usage, &world.plan, &ann, at(0));
+        let Ok(found) = late.check_limits() else { panic!("nothing is charged yet") };
+        let Ok(call) = late.check_loop(&tool, Key128([7; 16])) else { panic!("no loop yet") };
+        // Another call of the same user overtakes it.
+        assert!(world.call(&ann, &tool, 1, 0).is_ok());
+        assert!(late.count(call).is_ok());
+        assert!(matches!(late.charge_limits(&found), Err(ChargeError::Refused(_))));
+        let counted = late.counted.unwrap();
+        late.take_back();
+        let remaining = world.call(&bob, &tool, 2, 0).unwrap();
+        assert_eq!(remaining.limit().map(|limit| (limit.quota, limit.remaining)), Some((1, 0)));
+        let tenant = &world.plan.limits[0];
+        let tat = world.usage.limits.find(tenant.key(&bob)).unwrap().payload();
+        assert_eq!(tenant.rate.remaining(tat, gcra::ticks(at(0))), 8, "two calls were admitted");
+        let (key, _) = call.unwrap();
+        let left = world.usage.loops.find(key).unwrap();
+        assert_eq!(left.payload() + 1, counted.payload(), "the call is no longer counted");
+    }
+
+    #[test]
+    fn hold_ids_do_not_repeat_across_threads() {
+        let ids = || (0..70_000).map(|_| next_hold_id()).collect::<Vec<_>>();
+        let mut all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ids)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]) && all[0] > 0);
+    }
 }

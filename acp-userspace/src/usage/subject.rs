@@ -54,6 +54,11 @@ impl Subjects {
         Ok(begun.map(|entry| entry.index))
     }
 
+    /// Forgets users with no call in flight.
+    pub(crate) fn sweep(&self) {
+        self.0.reclaim_all(0);
+    }
+
     /// Ends a call.
     pub(crate) fn end(&self, index: usize, price: u64) {
         self.0.update_pinned(index, |payload| {
@@ -76,6 +81,20 @@ mod tests {
         assert_eq!(begin(), Err(Excess::Calls));
         subjects.end(first, 5);
         assert!(begin().is_ok());
+    }
+
+    #[test]
+    fn users_with_nothing_in_flight_do_not_count_against_their_tenant() {
+        let subjects = Subjects::new(1024, 25);
+        let begin = |user| subjects.begin(user, 1, 5, 9, |_| u64::MAX);
+        for user in 0..256 {
+            subjects.end(begin(user).unwrap().unwrap(), 5);
+        }
+        subjects.sweep();
+        for user in 1000..1256 {
+            begin(user).unwrap().unwrap();
+        }
+        assert_eq!(begin(2000), Err(Full));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::resolved::{LoopGuard, Mode, Per, RateLimit, Tool, UsageConfig
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::usage::testing::{World, at, budget, identity, limit, loop_guard, tool};
-use crate::usage::{AdmitError, Refused, denied, peek};
+use crate::usage::{AdmitError, Refused, denied, gcra, peek};
 
 fn config() -> UsageConfig {
     UsageConfig { slots: 1024, slots_tenant_share_percent: 100, ..UsageConfig::default() }
@@ -175,6 +175,22 @@ fn a_tenant_over_its_share_of_slots_is_refused_and_others_are_not() {
     assert!(refused.iter().all(|refused| refused.reason == Reason::TenantShare));
     assert!(refusal(&world, &identity("other", "ann"), 1, 0).is_none());
     assert!(refusal(&world, &users[79], 1, 60_000).is_none(), "who has drained no longer counts");
+}
+
+#[test]
+fn a_call_refused_for_want_of_a_slot_charges_nothing() {
+    let world = World::new(&UsageConfig {
+        rate_limits: vec![limit("tenant", Per::Tenant, 100, 600), limit("user", Per::User, 5, 600)],
+        slots: 256,
+        slots_tenant_share_percent: 25,
+        ..config()
+    });
+    let users: Vec<_> = (0..80).map(|n| identity("acme", &n.to_string())).collect();
+    let admitted = users.iter().filter(|user| refusal(&world, user, 1, 0).is_none()).count();
+    assert_eq!(admitted, 63, "64 slots, one of them the tenant's own");
+    let rule = &world.plan.limits[0];
+    let tat = world.usage.limits.find(rule.key(&users[0])).unwrap().payload();
+    assert_eq!(rule.rate.remaining(tat, gcra::ticks(at(0))), 100 - 63);
 }
 
 #[test]

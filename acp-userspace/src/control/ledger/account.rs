@@ -13,7 +13,7 @@ use crate::usage::plan::BudgetRule;
 use crate::usage::table::Entry;
 
 /// Folds without any change after which a slot's lease is given back.
-const IDLE_FOLDS: u32 = 120;
+const IDLE_FOLDS: u32 = 24;
 
 /// See the module's documentation.
 #[derive(Debug)]
