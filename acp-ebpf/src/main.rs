@@ -28,7 +28,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{btf_map, sk_reuseport, sock_ops};
 use aya_ebpf::programs::{SkReuseportContext, SockOpsContext};
 use aya_ebpf::{EbpfContext as _, Global};
-use aya_log_ebpf::info;
+use aya_log_ebpf::debug;
 
 /// Sources under penalty. User space inserts and removes, so no flood of forged SYNs can evict an entry; both programs
 /// read, and `acp_ledger` spends the trickle in place.
@@ -178,7 +178,6 @@ fn spend_trickle(source: SourceKey, now_ns: u64) {
     if let Some(spent) = penalty::spend(read.trickle, penalty::cycle(read.since_ns, now_ns)) {
         // SAFETY: the map returned the pointer; a word is stored whole.
         unsafe { (&raw mut (*penalty).trickle).write_volatile(spent) };
-        count(stats::TRICKLED);
     }
 }
 
@@ -245,7 +244,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
 #[inline(always)]
 fn listening(ctx: &SockOpsContext) {
     count(stats::LISTENING);
-    info!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
+    debug!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
 }
 
 #[inline(always)]
