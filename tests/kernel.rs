@@ -191,11 +191,17 @@ fn on_every_tier(test: fn(&mut World)) {
     on_tiers(&[Tier::K0, Tier::K1, Tier::K2], "127.0.0.1", 2, test);
 }
 
-/// Fails under `ACP_REQUIRE_BPF=1`, else says what is not being tested, past the harness' capture.
+/// Fails under `ACP_REQUIRE_BPF=1`, else says what is not being tested.
 fn skip(tier: Tier, reached: &Reached) {
     let why = reached.why.join("; ");
     assert!(std::env::var_os("ACP_REQUIRE_BPF").is_none_or(|value| value != "1"), "{tier} is required: {why}");
-    let _ = writeln!(io::stderr(), "SKIPPED: nothing is tested at {tier}; the host reaches {}: {why}", reached.tier);
+    say(&format!("at {tier}: the host reaches {}: {why}", reached.tier));
+}
+
+/// One write, past the harness' capture.
+fn say(skipped: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = io::stderr().write_all(format!("\nSKIPPED {test} {skipped}\n").as_bytes());
 }
 
 #[test]
@@ -368,7 +374,7 @@ fn a_record_names_the_tenant_that_was_verified_and_says_if_there_were_two() {
 #[test]
 fn ipv6_sources_are_refused_by_their_64_bits_and_ipv4_ones_on_a_dual_stack_listener() {
     if TcpListener::bind("[::1]:0").is_err() {
-        let _ = writeln!(io::stderr(), "SKIPPED: this host has no IPv6 loopback");
+        say("everywhere: this host has no IPv6 loopback");
         return;
     }
     let tiers = [Tier::K0, Tier::K1, Tier::K2];

@@ -3,6 +3,9 @@
 //! - `acp_steer` (`sk_reuseport`) runs once per connection attempt on the gateway's port: refuses it, or picks a worker.
 //! - `acp_ledger` (`sock_ops`, on the gateway's own cgroup) runs at each connection's opening and closing.
 //!
+//! Measured with `kernel.bpf_stats_enabled` on a two-core 2.8 GHz VM, Linux 6.18: 0.3 µs per attempt, and 0.14 µs per
+//! event of the ledger, of which a connection has half a dozen.
+//!
 //! What the verifier needs and the compiler does not know: context fields are read one by one with `read_volatile`,
 //! because two adjacent 32-bit loads merged into one of 64 bits are refused as an invalid context access.
 
@@ -28,7 +31,7 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{btf_map, sk_reuseport, sock_ops};
 use aya_ebpf::programs::{SkReuseportContext, SockOpsContext};
 use aya_ebpf::{EbpfContext as _, Global};
-use aya_log_ebpf::info;
+use aya_log_ebpf::debug;
 
 /// Sources under penalty. User space inserts and removes, so no flood of forged SYNs can evict an entry; both programs
 /// read, and `acp_ledger` spends the trickle in place.
@@ -178,7 +181,6 @@ fn spend_trickle(source: SourceKey, now_ns: u64) {
     if let Some(spent) = penalty::spend(read.trickle, penalty::cycle(read.since_ns, now_ns)) {
         // SAFETY: the map returned the pointer; a word is stored whole.
         unsafe { (&raw mut (*penalty).trickle).write_volatile(spent) };
-        count(stats::TRICKLED);
     }
 }
 
@@ -245,7 +247,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
 #[inline(always)]
 fn listening(ctx: &SockOpsContext) {
     count(stats::LISTENING);
-    info!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
+    debug!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
 }
 
 #[inline(always)]

@@ -9,13 +9,11 @@ pub const REFUSED: u32 = 0;
 pub const STEERED: u32 = 1;
 /// Connection attempts left to the kernel's own choice: one worker only, or none that takes connections.
 pub const UNSTEERED: u32 = 2;
-/// Connections let through a penalty's open second.
-pub const TRICKLED: u32 = 3;
 /// Connections opened on the gateway's port.
-pub const OPENED: u32 = 4;
+pub const OPENED: u32 = 3;
 /// Connections closed and handed to user space.
-pub const CLOSED: u32 = 5;
+pub const CLOSED: u32 = 4;
 /// Connections closed whose record found the ring full: what the ledger lacks.
-pub const LOST: u32 = 6;
+pub const LOST: u32 = 5;
 /// Listeners seen opening in the gateway's cgroup; moved by the self-test.
-pub const LISTENING: u32 = 7;
+pub const LISTENING: u32 = 6;
