@@ -36,7 +36,7 @@ enum Command {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let Command::Spent { ledger, total } = &args.command;
     anyhow::ensure!(ledger.is_file(), "there is no ledger at {}", ledger.display());
-    let store = LedgerStore::open(ledger, Now::read())
+    let mut store = LedgerStore::open(ledger, Now::read())
         .with_context(|| format!("cannot open {}; is a gateway running on it?", ledger.display()))?;
     let spent = store.total_spent()?;
     if *total {

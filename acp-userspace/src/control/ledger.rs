@@ -275,7 +275,7 @@ impl LedgerStore {
     ///
     /// # Errors
     /// The store failed.
-    pub fn total_spent(&self) -> Result<u64, LedgerError> {
+    pub fn total_spent(&mut self) -> Result<u64, LedgerError> {
         Ok(self.rows.all()?.into_iter().map(|(_, row)| row.committed()).sum())
     }
 
