@@ -37,7 +37,7 @@ use crate::routing::address::AddressGuard;
 use crate::safety::Scan;
 use crate::server::metrics::{Count, WorkerMetrics};
 use crate::server::runtime::Driver;
-use crate::server::supervisor::{Common, Supervisor, Supplies};
+use crate::server::supervisor::{self, Common, Supervisor, Supplies};
 use crate::server::{Shared, listener};
 use crate::usage::Usage;
 
@@ -114,7 +114,10 @@ impl Gateway {
     pub fn start(config: Config, options: Options) -> anyhow::Result<Self> {
         let settings = publish::compile(config, 1)?;
         let config = &settings.config;
-        let workers = config.listen.workers;
+        let workers = match config.listen.workers {
+            0 => supervisor::affinity().len().max(1),
+            some => some,
+        };
 
         let node = kernel::enter_cgroup(&config.kernel);
         let listeners = listener::open(config.listen.address, workers)
@@ -149,7 +152,7 @@ impl Gateway {
             argument_key: random()?,
         };
         let guard = AddressGuard::new(vec![address, config.admin.metrics], interfaces::addresses());
-        let start = start_event(&settings, &reached);
+        let start = start_event(&settings, &reached, workers);
         let publisher = Arc::new(Publisher::new(settings));
         let shared = Arc::new(Shared {
             snapshot: Arc::clone(publisher.current()),
@@ -241,13 +244,13 @@ fn say_tier(reached: &Reached) {
     }
 }
 
-fn start_event(settings: &Settings, reached: &Reached) -> Vec<(&'static str, Detail)> {
+fn start_event(settings: &Settings, reached: &Reached, workers: usize) -> Vec<(&'static str, Detail)> {
     vec![
         ("version", Detail::Text(env!("CARGO_PKG_VERSION").to_owned())),
         ("config", Detail::Digest(settings.config.digest)),
         ("policy", Detail::Digest(*settings.policy.digest())),
         ("tier", Detail::Text(reached.tier.to_string())),
-        ("workers", Detail::Number(settings.config.listen.workers as u64)),
+        ("workers", Detail::Number(workers as u64)),
     ]
 }
 
