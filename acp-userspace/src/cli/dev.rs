@@ -1,5 +1,6 @@
 //! `acp dev`: the whole product on loopback, with a throwaway issuer, a sample CRM, two tenants and a user per outcome.
 
+mod mint;
 mod outcomes;
 mod world;
 
@@ -27,7 +28,10 @@ const SHOWN_MAX: usize = 1024;
 /// Run a gateway on loopback that shows every outcome: a curl line for each, with the status it will give, and the audit
 /// record of each request as it happens. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where the gateway listens; port 0 lets the kernel choose.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -36,11 +40,20 @@ pub struct Args {
     checks: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a throwaway key and one token per user.
+    Mint(mint::Args),
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// A port is taken, or something that the gateway needs is in the way.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Mint(args)) = &args.command {
+        return mint::run(args);
+    }
     super::run::log_to_stderr(false, "warn");
     anyhow::ensure!(args.listen.ip().is_loopback(), "--listen: acp dev serves loopback only, {} is not", args.listen);
     let dir = tempfile::Builder::new().prefix("acp-dev-").tempdir().context("cannot make a temporary directory")?;

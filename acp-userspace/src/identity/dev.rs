@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -52,6 +53,15 @@ impl DevIssuer {
     pub fn jwk(&self) -> Value {
         let n = URL_SAFE_NO_PAD.encode(&self.modulus);
         json!({"kty": "RSA", "kid": self.kid, "use": "sig", "alg": "RS256", "n": n, "e": "AQAB"})
+    }
+
+    /// The public key as SubjectPublicKeyInfo in DER (RFC 5280 §4.1), for readers that take no JWKS.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn public_key_der(&self) -> Result<Vec<u8>, DevKeyError> {
+        let der: PublicKeyX509Der<'_> = self.key.public_key().as_der().map_err(|_| DevKeyError)?;
+        Ok(der.as_ref().to_vec())
     }
 
     /// The discovery document (OpenID Connect Discovery §3) to serve below `issuer`.
