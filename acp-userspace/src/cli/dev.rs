@@ -18,7 +18,6 @@ use crate::config;
 use crate::control::audit_writer::Tail;
 use crate::control::gateway::{Gateway, Options};
 use crate::control::service::Source;
-use crate::server::runtime::Driver;
 use outcomes::Outcome;
 use world::World;
 
@@ -67,7 +66,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let served = Rc::clone(&world);
     let options = Options {
         source: Source::Fixed,
-        driver: Driver::UringDefer,
         tail: (!args.checks).then_some(tail),
         unprivileged: Some(Box::new(move || served.serve())),
     };

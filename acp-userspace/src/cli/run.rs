@@ -8,7 +8,6 @@ use anyhow::Context;
 use crate::config;
 use crate::control::gateway::{Gateway, Options};
 use crate::control::service::Source;
-use crate::server::runtime::Driver;
 
 /// Run the gateway until SIGTERM or SIGINT; SIGHUP or a changed file reloads.
 ///
@@ -21,30 +20,6 @@ pub struct Args {
     /// Log as JSON, one object a line.
     #[arg(long)]
     log_json: bool,
-    /// The best runtime driver to try.
-    #[arg(long, value_enum, default_value_t = DriverArg::UringDefer)]
-    driver: DriverArg,
-}
-
-/// Runtime drivers, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum DriverArg {
-    /// io_uring with deferred task work (Linux 6.1), else the next.
-    UringDefer,
-    /// io_uring with cooperative task work (Linux 5.19), else the next.
-    UringCoop,
-    /// epoll.
-    Epoll,
-}
-
-impl From<DriverArg> for Driver {
-    fn from(arg: DriverArg) -> Self {
-        match arg {
-            DriverArg::UringDefer => Self::UringDefer,
-            DriverArg::UringCoop => Self::UringCoop,
-            DriverArg::Epoll => Self::Epoll,
-        }
-    }
 }
 
 /// Runs the command.
@@ -62,7 +37,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let options = Options {
         source: Source::File(args.config.clone()),
-        driver: args.driver.into(),
         tail: None,
         unprivileged: None,
     };

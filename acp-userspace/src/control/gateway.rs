@@ -26,7 +26,7 @@ use super::status::Status;
 use crate::audit::json::event::EventKind;
 use crate::audit::ring::RingHandle;
 use crate::clock::Now;
-use crate::config::Config;
+use crate::config::{Config, resolved};
 use crate::identity::{TokenCache, TokenHashKey};
 use crate::ids::RequestIds;
 use crate::kernel::{self, Reached};
@@ -48,8 +48,6 @@ const TEND: Duration = Duration::from_millis(100);
 pub struct Options {
     /// Where the configuration came from.
     pub source: Source,
-    /// The best runtime driver to try.
-    pub driver: Driver,
     /// Receives every audit record as it is written.
     pub tail: Option<SyncSender<Tail>>,
     /// Runs once privileges are dropped, before keys are fetched: the first moment at which threads may be started.
@@ -119,6 +117,10 @@ impl Gateway {
             some => some,
         };
 
+        let best = match config.listen.driver {
+            resolved::Driver::Auto => Driver::UringDefer,
+            resolved::Driver::Epoll => Driver::Epoll,
+        };
         let node = kernel::enter_cgroup(&config.kernel);
         let listeners = listener::open(config.listen.address, workers)
             .with_context(|| format!("listen.address: cannot listen on {}", config.listen.address))?;
@@ -174,7 +176,7 @@ impl Gateway {
         let mut common = Common {
             shared: Arc::clone(&shared),
             supplies: Arc::new(stock),
-            best: options.driver,
+            best,
             plane: Box::new(move |worker| {
                 let plane = for_workers.lock().unwrap_or_else(PoisonError::into_inner);
                 plane.worker(worker as u32).map_err(std::io::Error::other)

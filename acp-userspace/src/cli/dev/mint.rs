@@ -13,7 +13,7 @@ use crate::identity::dev::DevIssuer;
 
 /// Make an RSA key and write DIR/jwks.json, DIR/public.pem and DIR/tokens.txt (a token a line, one per user).
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// `iss` of the tokens.
     #[arg(long, value_name = "URL")]
     issuer: String,
@@ -60,7 +60,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         tokens.push('\n');
     }
     fs::create_dir_all(&args.key_out).with_context(|| format!("cannot make {}", args.key_out.display()))?;
-    for (name, text) in [("jwks.json", key.jwks()), ("public.pem", pem(&key.public_key_der()?)), ("tokens.txt", tokens)] {
+    for (name, text) in [("jwks.json", key.jwks()), ("public.pem", pem(&key.public_key_der()?)), ("tokens.txt", tokens)]
+    {
         let path = args.key_out.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
