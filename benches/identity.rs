@@ -97,6 +97,7 @@ fn route() -> Route {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        streaming: false,
     }
 }
 

@@ -66,6 +66,7 @@ pub(super) fn route(audience: &[&str]) -> Route {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        streaming: false,
     }
 }
 

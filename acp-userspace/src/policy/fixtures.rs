@@ -101,6 +101,7 @@ pub(crate) fn route(index: usize, path: &str, scopes: &[&str], tools: Vec<Arc<To
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        streaming: false,
     }
 }
 

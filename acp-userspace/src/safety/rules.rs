@@ -148,6 +148,7 @@ pub(super) mod tests {
             response_headers: Vec::new(),
             cookies: false,
             half_close: false,
+            streaming: false,
         })
     }
 
