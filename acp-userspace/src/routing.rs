@@ -8,7 +8,7 @@
 //! Invariants:
 //! - The path that was matched, authorised and recorded is the path that is sent.
 //! - Client-sent identity, forwarding and tracing fields never reach an upstream, the client's token only where the
-//!   configuration says `forward`; ours are written after the client's ([`headers`]).
+//!   configuration says `forward`; ours are written after the client's (`routing::headers`).
 //! - Framing is ours: `Host` of the upstream, one `Content-Length`, no `Transfer-Encoding`, no `Upgrade`.
 //! - Addresses are judged after they are resolved, by [`address`]; the connection goes to the address judged.
 

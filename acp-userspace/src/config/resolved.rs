@@ -1,6 +1,6 @@
 //! What the configuration means: every default filled in, every reference resolved, every number in base units.
 //!
-//! Built by [`super::raw`] only; the rest of the gateway treats it as facts. Amounts are integers: durations in
+//! Built by `config::resolve` only; the rest of the gateway treats it as facts. Amounts are integers: durations in
 //! [`Duration`], money in micro-dollars (budgets) and pico-dollars (unit prices).
 
 use std::net::{IpAddr, SocketAddr};

@@ -11,7 +11,7 @@
 //! own, and the count of refusals that await their summary is in the block line.
 //!
 //! `drain` does not wait for the disk but when it signs a head or opens a segment, once a minute or less: `fdatasync`
-//! of batches runs on a thread of its own ([`sync`]).
+//! of batches runs on a thread of its own (`audit_writer::sync`).
 
 use std::fs::File;
 use std::io;

@@ -6,7 +6,7 @@
 //! [`LIMITS`], so that look-alike keys in envelope, params and top-level arguments are refused too (THREATS A9).
 //!
 //! [`headers`] compares the headers that revision 2026-07-28 mirrors from the body, [`sse`] finds the messages in an
-//! event stream that was read whole, [`tools`] filters `tools/list` answers, [`write`] makes errors and refusals.
+//! event stream that was read whole, [`tools`] filters `tools/list` answers, [`mod@write`] makes errors and refusals.
 //! Which tool is visible, and what a caller may do, is decided elsewhere.
 //!
 //! Revisions 2025-06-18 and 2025-11-25 (initialize, opaque `Mcp-Session-Id`) and 2026-07-28 (stateless) are served.
