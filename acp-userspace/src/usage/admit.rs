@@ -47,7 +47,7 @@ pub fn denied(usage: &Usage, plan: &Plan, identity: &Identity, now: Now) {
     if let Some(rule) = &plan.denials {
         let attempt = Attempt::new(usage, plan, identity, now);
         // No room for the bucket means no denial limit for this subject: `peek` never refuses on what is not counted.
-        let _ = attempt.charge(rule, rule.key(identity), usage.limits.find(rule.key(identity)));
+        let _ = attempt.charge(rule, usage.limits.find(rule.key(identity)));
     }
 }
 
@@ -90,8 +90,7 @@ pub fn charge(
     now: Now,
 ) -> Result<Charged, ChargeError> {
     let mut attempt = Attempt::new(usage, plan, identity, now);
-    let (hold, limit) = attempt.run(usage, tool, call_digest)?;
-    Ok(Charged { hold, limit, would: attempt.would })
+    attempt.run(usage, tool, call_digest)
 }
 
 /// Ends a hold and returns what was spent of it, in micro-dollars, in each budget that held it.
@@ -124,8 +123,14 @@ impl From<Refused> for ChargeError {
     }
 }
 
-/// A slot's key and its entry when it was read, if it had one.
-type Found = (u128, Option<Entry>);
+/// A limit as it was read.
+#[derive(Clone, Copy)]
+enum Found {
+    /// Observed and exhausted: not charged.
+    Exhausted,
+    /// With room; its entry, if it had one.
+    Room(Option<Entry>),
+}
 
 /// A limit's charge, as needed to take it back.
 struct Charge {
@@ -162,17 +167,12 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn run(
-        &mut self,
-        usage: &Arc<Usage>,
-        tool: &Tool,
-        digest: Key128,
-    ) -> Result<(Hold, Option<LimitState>), ChargeError> {
+    fn run(&mut self, usage: &Arc<Usage>, tool: &Tool, digest: Key128) -> Result<Charged, ChargeError> {
         let found = self.check_limits()?;
         let call = self.check_loop(tool, digest)?;
         let hold = self.hold(usage, tool.price_microusd())?;
         match self.count(call).and_then(|()| self.charge_limits(&found)) {
-            Ok(limit) => Ok((hold, limit)),
+            Ok(limit) => Ok(Charged { hold, limit, would: std::mem::take(&mut self.would) }),
             Err(stop) => {
                 self.take_back();
                 settle(hold, Settle::Release);
@@ -181,15 +181,14 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    /// Reads every limit: its entry, or `None` for an observed limit that is exhausted.
-    fn check_limits(&mut self) -> Result<SmallVec<[Option<Found>; 4]>, ChargeError> {
+    fn check_limits(&mut self) -> Result<SmallVec<[Found; 4]>, ChargeError> {
         let mut found = SmallVec::new();
         for rule in &self.plan.limits {
             match self.check(rule, Reason::RateLimited) {
-                Ok(entry) => found.push(Some(entry)),
+                Ok(entry) => found.push(Found::Room(entry)),
                 Err(_) if rule.mode == Mode::Observe => {
                     self.observe(Reason::RateLimited, &rule.id);
-                    found.push(None);
+                    found.push(Found::Exhausted);
                 }
                 Err(refused) => return Err(refused.into()),
             }
@@ -197,16 +196,15 @@ impl<'r> Attempt<'r> {
         Ok(found)
     }
 
-    fn check(&self, rule: &LimitRule, reason: Reason) -> Result<Found, Refused> {
-        let key = rule.key(self.identity);
-        let entry = self.usage.limits.find(key);
+    fn check(&self, rule: &LimitRule, reason: Reason) -> Result<Option<Entry>, Refused> {
+        let entry = self.usage.limits.find(rule.key(self.identity));
         match rule.rate.charge(entry.map_or(0, Entry::payload), self.tick) {
-            Ok(_) => Ok((key, entry)),
+            Ok(_) => Ok(entry),
             Err(wait) => Err(self.over(rule, reason, wait)),
         }
     }
 
-    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<Found>, ChargeError> {
+    fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<(u128, Option<Entry>)>, ChargeError> {
         let Some(guard) = self.plan.guard else { return Ok(None) };
         let key = number(digest) ^ principal(self.identity, Per::User) ^ tool_number(&tool.name);
         let entry = self.usage.loops.find(key);
@@ -282,7 +280,7 @@ impl<'r> Attempt<'r> {
         remainders.map(|remainder| u64::try_from(share(remainder)).unwrap_or(u64::MAX)).min().unwrap_or(u64::MAX)
     }
 
-    fn count(&mut self, call: Option<Found>) -> Result<(), ChargeError> {
+    fn count(&mut self, call: Option<(u128, Option<Entry>)>) -> Result<(), ChargeError> {
         let (Some(guard), Some((key, entry))) = (self.plan.guard, call) else { return Ok(()) };
         let tick = self.tick;
         match self.usage.loops.update(key, self.tenant, tick, entry, |payload| guard.count(payload, tick)) {
@@ -295,13 +293,13 @@ impl<'r> Attempt<'r> {
     }
 
     /// Charges what [`Attempt::check_limits`] found room in. Returns the tightest enforced limit.
-    fn charge_limits(&mut self, found: &[Option<Found>]) -> Result<Option<LimitState>, ChargeError> {
+    fn charge_limits(&mut self, found: &[Found]) -> Result<Option<LimitState>, ChargeError> {
         let plan = self.plan;
         let mut tightest: Option<(u64, &LimitRule, u64)> = None;
         for (rule, found) in plan.limits.iter().zip(found) {
-            let Some((key, entry)) = *found else { continue };
+            let Found::Room(entry) = *found else { continue };
             let observed = rule.mode == Mode::Observe;
-            match self.charge(rule, key, entry) {
+            match self.charge(rule, entry) {
                 Ok(Ok(charge)) => {
                     let tat = charge.after.payload();
                     self.charges.push(charge);
@@ -319,7 +317,8 @@ impl<'r> Attempt<'r> {
         Ok(tightest.map(|(remaining, rule, tat)| state(rule, remaining, tat, self.tick)))
     }
 
-    fn charge(&self, rule: &LimitRule, key: u128, entry: Option<Entry>) -> Result<Result<Charge, u64>, Full> {
+    fn charge(&self, rule: &LimitRule, entry: Option<Entry>) -> Result<Result<Charge, u64>, Full> {
+        let key = rule.key(self.identity);
         let mut before = 0;
         let charged = self.usage.limits.update(key, self.tenant, self.tick, entry, |tat| {
             before = tat;

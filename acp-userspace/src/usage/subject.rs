@@ -40,7 +40,7 @@ impl Subjects {
         calls_max: u64,
         share: impl Fn(u64) -> u64,
     ) -> Result<Result<usize, Excess>, Full> {
-        let begun = self.0.update(user, tenant, 0, None, |payload| {
+        let begun = self.0.update(user, tenant, 0, self.0.find(user), |payload| {
             let (held, calls) = (payload >> CALL_BITS, payload & CALLS_MAX);
             let total = held.saturating_add(price);
             if calls >= calls_max.min(CALLS_MAX) {

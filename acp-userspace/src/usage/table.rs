@@ -1,8 +1,8 @@
 //! A fixed-capacity, exact-keyed table of one-word states, shared by all workers without a lock.
 //!
 //! Each slot is a 128-bit key and an atomic word: 52 bits of payload (a TAT, a count: the caller's), 12 bits of
-//! *generation*. A key may sit in any of [`WINDOW`] slots, in an order that a random per-boot hash decides (double
-//! hashing), so that nobody can aim at another's slots. Keys are compared whole: there is no denial on a collision
+//! *generation*. A key may sit in any slot of its *window*, which a random per-boot hash decides, so that nobody can aim at
+//! another's slots: sixteen spread slots, or four adjacent ones where entries may be forgotten for want of room. Keys are compared whole: there is no denial on a collision
 //! (THREATS A22).
 //!
 //! **Update** is a compare-and-swap of the word. A slot that changed hands has another generation, so an update meant
@@ -23,6 +23,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 /// Slots a key may sit in. They are spread by double hashing, so in a table half full all of them are taken for about
 /// one key in 2¹⁶.
 const WINDOW: usize = 16;
+
+/// The same where a full window is no refusal: 128 bytes, as such a table is full most of the time and is read through.
+const GROUP: usize = 4;
 
 const GENERATION_BITS: u32 = 12;
 const GENERATION_MASK: u64 = (1 << GENERATION_BITS) - 1;
@@ -92,9 +95,13 @@ struct Shares {
 pub(crate) struct Table {
     slots: Box<[Slot]>,
     mask: usize,
+    /// Of a window's first slot.
+    first_mask: usize,
     seed: [u64; 2],
     idle: fn(payload: u64, now: u64) -> bool,
     when_full: WhenFull,
+    /// Slots of a window.
+    ways: usize,
     shares: Option<Box<Shares>>,
     reclaim_from: AtomicUsize,
 }
@@ -109,12 +116,16 @@ impl Table {
     /// At least `capacity` slots (rounded up to a power of two ≥ 64), 32 bytes each.
     pub(crate) fn new(capacity: usize, idle: fn(u64, u64) -> bool, when_full: WhenFull) -> Self {
         let capacity = capacity.clamp(64, 1 << 24).next_power_of_two();
+        let ways = if when_full == WhenFull::Refuse { WINDOW } else { GROUP };
+        let aligned = if when_full == WhenFull::Refuse { 1 } else { GROUP };
         Self {
             slots: (0..capacity).map(|_| Slot::default()).collect(),
             mask: capacity - 1,
+            first_mask: capacity - aligned,
             seed: random_seed(),
             idle,
             when_full,
+            ways,
             shares: None,
             reclaim_from: AtomicUsize::new(0),
         }
@@ -132,14 +143,45 @@ impl Table {
         self.slots.len()
     }
 
-    /// The key's entry, if it is alive. Reads one to three cache lines, as a rule.
+    /// The key's entry, if it is alive. Reads one cache line, as a rule.
+    #[inline]
     pub(crate) fn find(&self, key: u128) -> Option<Entry> {
-        loop {
-            match self.scan(key, 0, false) {
-                Scan::Alive(entry) => return Some(entry),
-                Scan::Announced(index, word) => self.finish(key, index, word),
-                Scan::Absent(_) => return None,
+        let index = self.first(self.hash(key));
+        let slot = &self.slots[index];
+        let word = slot.word.load(Ordering::Acquire);
+        if word == 0 {
+            return None;
+        }
+        let entry = Entry { index, word };
+        if word >> GENERATION_BITS <= PAYLOAD_MAX && slot.key() == key && self.is_current(entry) {
+            return Some(entry);
+        }
+        self.find_in_window(key)
+    }
+
+    #[inline(never)]
+    fn find_in_window(&self, key: u128) -> Option<Entry> {
+        'again: loop {
+            for index in self.window(key) {
+                let slot = &self.slots[index];
+                let word = slot.word.load(Ordering::Acquire);
+                if word == 0 {
+                    return None;
+                }
+                if slot.key() != key {
+                    continue;
+                }
+                let entry = Entry { index, word };
+                match word >> GENERATION_BITS {
+                    ANNOUNCED => _ = self.finish(key, index, word),
+                    ..=PAYLOAD_MAX if self.is_current(entry) => return Some(entry),
+                    RESERVED | VACANT => continue,
+                    // It changed hands while it was read.
+                    _ => {}
+                }
+                continue 'again;
             }
+            return None;
         }
     }
 
@@ -149,11 +191,15 @@ impl Table {
     /// [`Full`].
     pub(crate) fn find_or_insert(&self, key: u128, owner: u128, now: u64) -> Result<Entry, Full> {
         loop {
-            match self.scan(key, now, true) {
+            match self.scan(key, now) {
                 Scan::Alive(entry) => return Ok(entry),
-                Scan::Announced(index, word) => self.finish(key, index, word),
+                Scan::Announced(index, word) => _ = self.finish(key, index, word),
                 Scan::Absent(None) => return Err(Full),
-                Scan::Absent(Some((index, word))) => self.claim(key, owner, now, index, word)?,
+                Scan::Absent(Some((index, word))) => {
+                    if let Some(entry) = self.claim(key, owner, now, index, word)? {
+                        return Ok(entry);
+                    }
+                }
             }
         }
     }
@@ -244,16 +290,27 @@ impl Table {
         (0..self.slots.len()).filter(|&index| self.key_at(index).is_some()).count()
     }
 
-    /// The slots a key may sit in, in order of preference. The stride is odd, so no slot comes twice.
+    /// The slots a key may sit in, in order of preference. A stride is odd, so no slot comes twice.
     fn window(&self, key: u128) -> impl Iterator<Item = usize> + use<> {
-        let product = u128::from(key as u64 ^ self.seed[0]) * u128::from((key >> 64) as u64 ^ self.seed[1]);
-        let hash = product as u64 ^ (product >> 64) as u64;
-        let (home, stride, mask) = (hash as usize, (hash >> 32) as usize | 1, self.mask);
-        (0..WINDOW).map(move |way| home.wrapping_add(way.wrapping_mul(stride)) & mask)
+        let hash = self.hash(key);
+        let (first, mask) = (self.first(hash), self.mask);
+        let stride = if self.ways == WINDOW { (hash >> 32) as usize | 1 } else { 1 };
+        (0..self.ways).map(move |way| first.wrapping_add(way.wrapping_mul(stride)) & mask)
     }
 
-    /// Looks through the key's window; with `room`, also for the slot an insertion would take.
-    fn scan(&self, key: u128, now: u64, room: bool) -> Scan {
+    #[inline]
+    fn hash(&self, key: u128) -> u64 {
+        let product = u128::from(key as u64 ^ self.seed[0]) * u128::from((key >> 64) as u64 ^ self.seed[1]);
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    #[inline]
+    fn first(&self, hash: u64) -> usize {
+        hash as usize & self.first_mask
+    }
+
+    /// Looks through the key's window for the key, and for the slot that an insertion would take.
+    fn scan(&self, key: u128, now: u64) -> Scan {
         let mut free = None;
         let mut smallest = None;
         for index in self.window(key) {
@@ -277,7 +334,7 @@ impl Table {
                     if slot.key() == key && self.is_current(entry) {
                         return Scan::Alive(entry);
                     }
-                    if room && free.is_none() && (self.idle)(payload, now) {
+                    if free.is_none() && (self.idle)(payload, now) {
                         free = Some((index, word));
                     }
                     let rank = (payload & 0xffff, payload);
@@ -293,8 +350,8 @@ impl Table {
         Scan::Absent(free)
     }
 
-    /// Tries to take the free slot for `key`; whatever comes of it, the caller looks again.
-    fn claim(&self, key: u128, owner: u128, now: u64, index: usize, word: u64) -> Result<(), Full> {
+    /// Tries to take the free slot for `key`; if nothing comes of it, the caller looks again.
+    fn claim(&self, key: u128, owner: u128, now: u64, index: usize, word: u64) -> Result<Option<Entry>, Full> {
         let owner = self.take_share(owner, now)?;
         let slot = &self.slots[index];
         // Stable while the word is: it is only written by who reserved the slot.
@@ -304,7 +361,7 @@ impl Table {
         let reserved = RESERVED << GENERATION_BITS | generation;
         if slot.word.compare_exchange(word, reserved, Ordering::SeqCst, Ordering::Relaxed).is_err() {
             self.give_back(owner);
-            return Ok(());
+            return Ok(None);
         }
         if word != 0 && word >> GENERATION_BITS != VACANT {
             self.give_back(former);
@@ -316,12 +373,11 @@ impl Table {
         let announced = ANNOUNCED << GENERATION_BITS | generation;
         // SeqCst, as the loads of `finish`: of two announcers of one key at least one sees the other.
         slot.word.swap(announced, Ordering::SeqCst);
-        self.finish(key, index, announced);
-        Ok(())
+        Ok(self.finish(key, index, announced))
     }
 
     /// Makes an announced key alive, unless it is alive elsewhere or announced earlier in its window. Any thread may do it.
-    fn finish(&self, key: u128, index: usize, announced: u64) {
+    fn finish(&self, key: u128, index: usize, announced: u64) -> Option<Entry> {
         let mut behind = false;
         for other in self.window(key) {
             if other == index {
@@ -341,12 +397,14 @@ impl Table {
                     }
                 } else if slot.word.load(Ordering::SeqCst) & GENERATION_MASK == word & GENERATION_MASK {
                     self.vacate(index, announced);
-                    return;
+                    return None;
                 }
             }
         }
         let alive = announced & GENERATION_MASK;
-        let _ = self.slots[index].word.compare_exchange(announced, alive, Ordering::SeqCst, Ordering::Relaxed);
+        let slot = &self.slots[index].word;
+        let done = slot.compare_exchange(announced, alive, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        done.then_some(Entry { index, word: alive })
     }
 
     /// Frees a slot if its word is still `word`.

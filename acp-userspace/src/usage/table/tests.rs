@@ -76,11 +76,11 @@ fn an_owner_at_its_share_is_refused_and_others_are_not() {
 #[test]
 fn forgets_the_smallest_count_where_that_is_the_rule() {
     let table = Table::new(64, expires, WhenFull::ForgetSmallest);
-    let keys = neighbours(&table, WINDOW + 1);
-    for (n, key) in keys[..WINDOW].iter().enumerate() {
+    let keys = neighbours(&table, GROUP + 1);
+    for (n, key) in keys[..GROUP].iter().enumerate() {
         put(&table, *key, 0, 0, 9 << 16 | (n as u64 + 5)).unwrap();
     }
-    put(&table, keys[WINDOW], 0, 0, 9 << 16 | 1).unwrap();
+    put(&table, keys[GROUP], 0, 0, 9 << 16 | 1).unwrap();
     assert!(table.find(keys[0]).is_none(), "it had the smallest count");
     assert!(keys[1..].iter().all(|key| table.find(*key).is_some()));
 }
