@@ -126,18 +126,19 @@ pub async fn govern<C: Carrier>(
     core: &RefCell<Core>,
     inbound: &Inbound<'_, '_>,
     carrier: &mut C,
-) -> Result<Governed, Refused> {
+) -> Result<Box<Governed>, Refused> {
     let snapshot = carrier.snapshot();
-    let mut trail = Trail::new(core.borrow_mut().ids.next_id(), inbound, snapshot);
+    // Boxed once: it travels through a dozen calls and waits.
+    let mut trail = Box::new(Trail::new(core.borrow_mut().ids.next_id(), inbound, snapshot));
     let ready = match decide(core, inbound, carrier, &mut trail).await {
         Ok(ready) => ready,
         Err(stop) => return Err(trail.refuse(core, stop)),
     };
     let position = ready.record.position();
     let fsync = trail.settings().config.audit.durability == Durability::Fsync;
-    let governed = Governed::new(trail, ready);
+    let governed = Box::new(Governed::new(trail, ready));
     if fsync && !carrier.await_durable(position).await {
-        return Err(finish(governed, Reason::AuditUnavailable, Now::read()));
+        return Err(finish(*governed, Reason::AuditUnavailable, Now::read()));
     }
     Ok(governed)
 }
@@ -164,7 +165,9 @@ async fn decide<C: Carrier>(
     trail: &mut Trail,
 ) -> Result<Ready, Stop> {
     let head = inbound.head;
-    let settings = Arc::clone(trail.settings());
+    // The worker's own count: an `Arc` would have every core write to one cache line.
+    let current = Current::clone(&trail.snapshot);
+    let settings = &current.settings;
     let target = Target::find(&settings.routes, head)
         .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
     let route = target.route();
@@ -185,15 +188,15 @@ async fn decide<C: Carrier>(
         let core = &mut *core.borrow_mut();
         let (body, _) = carrier.parts();
         let call = Call::read(&mut core.walker, head, &target, tool, body, trail)?;
-        let screened = screen(caller, &call, &target, &settings, &mut core.scan, trail)?;
-        let permitted = permit(screened, &call, route, inbound, &settings, &mut core.decisions, trail)?;
+        let screened = screen(caller, &call, &target, settings, &mut core.scan, trail)?;
+        let permitted = permit(screened, &call, route, inbound, settings, &mut core.decisions, trail)?;
         trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
         (permitted, call.tool_list)
     };
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
-    let admitted = admit(core, permitted, &settings, route, inbound, carrier, trail).await?;
-    prepare(reservation, admitted, tool_list, &target, &settings, inbound, carrier, trail)
+    let admitted = admit(core, permitted, settings, route, inbound, carrier, trail).await?;
+    prepare(reservation, admitted, tool_list, &target, settings, inbound, carrier, trail)
 }
 
 /// Verifies the token; a key that nobody has yet is asked for once.
@@ -321,9 +324,9 @@ async fn admit<C: Carrier>(
     let tool = trail.tool.clone();
     let tool = tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]);
     let digest = trail.arguments.map_or(Key128([0; 16]), |digest| Key128(digest.digest));
-    let usage = Arc::clone(&core.borrow().usage);
     loop {
-        match usage::admit(&usage, &settings.plan, permitted, tool, digest, inbound.now) {
+        let admitted = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, inbound.now);
+        match admitted {
             Ok(admitted) => {
                 trail.would.extend(admitted.would().iter().map(|w| (Layer::Usage, Arc::clone(&w.rule), w.reason)));
                 trail.latency.usage = trail.lap();

@@ -128,11 +128,20 @@ fn print_welcome(gateway: &Gateway, base: &str, outcomes: &[Outcome], colour: bo
 /// Prints a record as it happens: a line of its essentials, then the whole of it.
 fn show(record: &Tail, colour: bool) {
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(&record.line) else { return };
-    let word = |pointer: &str| json.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned();
-    let decision = word("/decision");
-    let kind = if decision == "allow" { Paint::Allowed } else { Paint::Refused };
-    let subject = record.personal.as_ref().map_or_else(|| "-".to_owned(), |personal| personal.subject.clone());
-    let line = format!("{decision} {} {subject} {}", word("/reason"), word("/tool"));
+    let word = |pointer: &str| json.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or("");
+    let subject = record.personal.as_ref().map_or("", |personal| &personal.subject);
+    let line = match word("/kind") {
+        "event" => format!("event {}", word("/event")),
+        "request" | "outcome" => {
+            format!("{} {} {subject} {}", word("/decision"), word("/reason"), word("/tool"))
+        }
+        other => format!("{other} {subject} {}", word("/tool")),
+    };
+    let kind = match word("/decision") {
+        "allow" => Paint::Allowed,
+        "" => Paint::Title,
+        _ => Paint::Refused,
+    };
     let mut out = std::io::stdout().lock();
     // A closed terminal ends the demonstration's output, not the gateway.
     let _ = writeln!(out, "{}\n  {}", paint(&line, kind, colour), json);

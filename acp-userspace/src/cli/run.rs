@@ -35,11 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let options = Options {
-        source: Source::File(args.config.clone()),
-        tail: None,
-        unprivileged: None,
-    };
+    let options = Options { source: Source::File(args.config.clone()), tail: None, unprivileged: None };
     let gateway = Gateway::start(config, options).context("the gateway cannot start")?;
     tracing::info!(address = %gateway.address, metrics = %gateway.metrics, "serving");
     gateway.wait()?;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 
 use super::audit_thread::{AuditThread, Detail};
 use super::audit_writer::{AuditWriter, Opened, Tail};
@@ -29,6 +30,7 @@ use crate::clock::Now;
 use crate::config::{Config, resolved};
 use crate::identity::{TokenCache, TokenHashKey};
 use crate::ids::RequestIds;
+use crate::kernel::source::Sources;
 use crate::kernel::{self, Reached};
 use crate::pipeline::{ArgumentKey, Core, Settings};
 use crate::policy::DecisionCache;
@@ -154,11 +156,13 @@ impl Gateway {
             argument_key: random()?,
         };
         let guard = AddressGuard::new(vec![address, config.admin.metrics], interfaces::addresses());
+        let sources = Arc::new(Sources::new(&config.kernel, &config.listen.trusted_proxies));
         let start = start_event(&settings, &reached, workers);
         let publisher = Arc::new(Publisher::new(settings));
         let shared = Arc::new(Shared {
             snapshot: Arc::clone(publisher.current()),
             usage: Arc::clone(&usage),
+            sources: ArcSwap::from(sources),
             draining: AtomicBool::new(false),
             workers: (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect(),
             signals_lost: Count::default(),

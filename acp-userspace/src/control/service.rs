@@ -121,7 +121,7 @@ impl Service {
         admin::serve_socket(&config.admin.socket, surface.clone(), sender).await?;
         refresh_addresses(&parts, &settings).await;
         let keys = start_keys(&parts, &settings).await;
-        let sources = Arc::new(Sources::new(&config.kernel, &config.listen.trusted_proxies));
+        let sources = parts.shared.sources.load_full();
         for inert in sources.inert() {
             tracing::warn!("kernel.source {:?} is never refused: {:?}", inert.cidr, inert.why);
         }
@@ -351,7 +351,9 @@ impl Service {
         self.parts.publisher.settings(Arc::clone(&settings), addresses);
         self.keys = start_keys(&self.parts, &settings).await;
         let kernel = &settings.config.kernel;
-        self.book.configure(kernel, Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies)));
+        let sources = Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies));
+        self.parts.shared.sources.store(Arc::clone(&sources));
+        self.book.configure(kernel, sources);
         self.parts.status.reloads.fetch_add(1, Ordering::Relaxed);
         let detail = vec![
             ("result", text("accepted")),

@@ -27,7 +27,7 @@ pub struct Governed {
     pub route: usize,
     /// Whether a byte of it may have reached the upstream: from then on it costs.
     pub sent: bool,
-    trail: Trail,
+    trail: Box<Trail>,
     ready: Ready,
     status: Option<u16>,
     first_ns: u64,
@@ -71,7 +71,7 @@ pub enum Screening {
 }
 
 impl Governed {
-    pub(super) fn new(trail: Trail, ready: Ready) -> Self {
+    pub(super) fn new(trail: Box<Trail>, ready: Ready) -> Self {
         Self {
             route: trail.route.unwrap_or_default(),
             trail,

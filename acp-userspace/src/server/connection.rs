@@ -37,8 +37,12 @@ pub(super) struct Connection {
     pub(super) cookie: u64,
     /// The last token seen here.
     pub(super) token: ConnectionToken,
-    /// The tenant this socket is bound to.
+    /// The tenant seen last.
     pub(super) bound: Option<Key128>,
+    /// Several tenants were seen: the kernel's ledger calls the socket mixed, and nothing it is told changes that.
+    pub(super) mixed: bool,
+    /// It comes from a source that is declared to be one tenant's.
+    pub(super) declared: bool,
     /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
     /// The client's end of stream was read.
@@ -46,7 +50,7 @@ pub(super) struct Connection {
     /// Bytes to write; reused from request to request.
     pub(super) out: Vec<u8>,
     /// The request that is under way upstream: its hold and its place in the log, which even a panic must not lose.
-    pub(super) open: Option<Governed>,
+    pub(super) open: Option<Box<Governed>>,
 }
 
 impl Connection {
@@ -60,6 +64,8 @@ impl Connection {
             cookie,
             token: ConnectionToken::default(),
             bound: None,
+            mixed: false,
+            declared: false,
             tenant_slot: 0,
             eof: false,
             out,
@@ -222,7 +228,7 @@ impl Connection {
         let governed = self.open.take()?;
         let now = Now::read();
         self.worker.metrics.finished(reason, governed.elapsed_ns(now));
-        Some(pipeline::finish(governed, reason, now))
+        Some(pipeline::finish(*governed, reason, now))
     }
 
     /// Writes `out`; false when the client is gone.

@@ -94,7 +94,7 @@ impl Inward {
 }
 
 /// Sends the request in `conn.out` upstream and relays the answer.
-pub(super) async fn exchange(conn: &mut Connection, head: &RequestHead<'_>, governed: Governed) -> After {
+pub(super) async fn exchange(conn: &mut Connection, head: &RequestHead<'_>, governed: Box<Governed>) -> After {
     let snapshot = governed.snapshot().clone();
     let snapshot = &snapshot;
     let request = std::mem::replace(&mut conn.out, conn.worker.buffers.take());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 
 use super::metrics::{Count, WorkerMetrics};
+use crate::kernel::source::Sources;
 use crate::pipeline::Snapshot;
 use crate::usage::Usage;
 
@@ -16,6 +17,8 @@ pub struct Shared {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Limits and budgets.
     pub usage: Arc<Usage>,
+    /// Sources that are declared to be one tenant's.
+    pub sources: ArcSwap<Sources>,
     /// Set once: no new connections, idle ones close, busy ones finish.
     pub draining: AtomicBool,
     /// One per worker.

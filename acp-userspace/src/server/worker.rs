@@ -205,6 +205,17 @@ impl Connection {
         if self.bound == Some(identity.tenant_key) {
             return;
         }
+        if self.declared {
+            self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone() });
+        }
+        if !self.mixed {
+            self.mixed = self.bound.is_some();
+            self.tell_ledger(identity);
+        }
+        self.bound = Some(identity.tenant_key);
+    }
+
+    fn tell_ledger(&mut self, identity: &Identity) {
         let fd = self.stream.as_raw_fd();
         let bound = self.worker.with_plane(|plane| {
             let slot = plane.slot(&identity.tenant);
@@ -214,8 +225,6 @@ impl Connection {
             Ok(slot) => self.tenant_slot = slot.slot,
             Err(error) => tracing::warn!(%error, "the kernel's ledger cannot name this connection's tenant"),
         }
-        self.bound = Some(identity.tenant_key);
-        self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone() });
     }
 }
 
@@ -305,7 +314,8 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let cookie = socket::cookie(fd).unwrap_or(0);
     let watch = worker.sweep.add(fd);
     worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
-    let connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
+    let mut connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
+    connection.declared = worker.shared.sources.load().owner(peer.ip()).is_some();
     runtime::spawn(serve(connection));
 }
 
