@@ -6,7 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "e2e/audit_question.rs"]
+mod audit_question;
+#[path = "e2e/backend.rs"]
+mod backend;
+#[path = "e2e/client.rs"]
+mod client;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/site.rs"]
+mod site;
