@@ -14,6 +14,8 @@ mod backend;
 mod client;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
+#[path = "e2e/mcp.rs"]
+mod mcp;
 #[path = "e2e/process.rs"]
 mod process;
 #[path = "e2e/site.rs"]
