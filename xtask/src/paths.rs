@@ -22,6 +22,16 @@ pub(crate) fn venv() -> PathBuf {
     cache().join("venv")
 }
 
+/// The Node packages of the tests.
+pub(crate) fn node() -> PathBuf {
+    cache().join("npm")
+}
+
+/// The MCP server that the tests drive, once installed.
+pub(crate) fn mcp_server() -> PathBuf {
+    node().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js")
+}
+
 /// The BPF object, where `acp-userspace/build.rs` looks for it.
 pub(crate) fn bpf_object() -> PathBuf {
     root().join("target/bpf-object/acp.bpf.o")

@@ -5,6 +5,7 @@
 //! tools for BPF alone may be missing: the gateway then builds without its kernel plane, unless `ACP_REQUIRE_BPF=1`.
 
 mod bpf;
+mod node;
 mod packages;
 mod python;
 
@@ -69,7 +70,8 @@ pub(crate) fn bpf_tools_or_fail() -> Result<BpfTools> {
 
 fn install(groups: &[Group]) -> Result<()> {
     packages::ensure(groups).with_context(|| format!("not set up for {}", names(groups)))?;
-    python::ensure(groups)
+    python::ensure(groups)?;
+    node::ensure(groups)
 }
 
 fn names(groups: &[Group]) -> String {

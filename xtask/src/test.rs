@@ -1,8 +1,9 @@
 //! `test`: every test, in one command.
 //!
 //! Tests learn what the machine has from the environment: `ACP_CORPORA` (recorded inputs, if there are any beside the
-//! checkout), `ACP_TEST_PYTHON` (an interpreter with the packages of `setup --for test`), `ACP_REQUIRE_BPF=1` (fail
-//! instead of skipping where BPF does not work).
+//! checkout), `ACP_TEST_PYTHON` (an interpreter with the packages of `setup --for test`),
+//! `ACP_TEST_MCP_SERVER` (the script of an MCP server for Node), `ACP_REQUIRE_BPF=1` (fail instead of skipping where
+//! BPF does not work).
 
 use std::ffi::OsString;
 
@@ -30,6 +31,7 @@ fn cargo_test(rest: &[OsString]) -> Result<()> {
     let mut cargo = run::cargo();
     cargo.args(["test", "--workspace"]).args(rest);
     cargo.env("ACP_TEST_PYTHON", paths::venv().join("bin/python"));
+    cargo.env("ACP_TEST_MCP_SERVER", paths::mcp_server());
     let corpora = paths::root().join("../shared/corpora");
     if std::env::var_os("ACP_CORPORA").is_none()
         && let Ok(corpora) = corpora.canonicalize()

@@ -23,6 +23,7 @@ const BUILD: &[Need] = &[
 const TEST: &[Need] = &[
     Need { what: "curl", is_there: || on_path("curl"), packages: &["curl"] },
     Need { what: "Python's venv", is_there: python::can_make_venv, packages: &["python3-venv"] },
+    Need { what: "Node.js and npm", is_there: || on_path("node") && on_path("npm"), packages: &["nodejs", "npm"] },
 ];
 const BENCH: &[Need] = &[
     Need { what: "nginx", is_there: || on_path("nginx"), packages: &["nginx-light"] },

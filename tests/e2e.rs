@@ -1,0 +1,22 @@
+//! End to end: the real `acp` as a child process, real sockets, raw bytes.
+//!
+//! One file per topic; what they share is in `gateway` (the child process), `site` (its files), `backend` (an upstream
+//! that records what reaches it and answers as told) and `client` (raw HTTP/1.1). Every port is the system's choice,
+//! every process ends with its test, and nothing waits for time to pass: only for conditions, each with a deadline.
+
+#![forbid(unsafe_code)]
+
+#[path = "e2e/audit_question.rs"]
+mod audit_question;
+#[path = "e2e/backend.rs"]
+mod backend;
+#[path = "e2e/client.rs"]
+mod client;
+#[path = "e2e/dev_checks.rs"]
+mod dev_checks;
+#[path = "e2e/mcp.rs"]
+mod mcp;
+#[path = "e2e/process.rs"]
+mod process;
+#[path = "e2e/site.rs"]
+mod site;
