@@ -62,7 +62,7 @@ impl Load {
             subjects,
             labels: ["patient".into()],
             policies: ["builtin.scope".into()],
-            hold: Hold { id: 1, parts: [part].into_iter().collect() },
+            hold: Hold::detached(1, [part].into_iter().collect()),
             ids: RequestIds::new(),
             next: 0,
         }

@@ -124,6 +124,7 @@ fn routes() -> Vec<Arc<Route>> {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        streaming: false,
     })]
 }
 

@@ -123,9 +123,9 @@ impl std::fmt::Debug for Hold {
 }
 
 impl Hold {
-    /// A hold that settles nowhere, for tests of other layers only.
-    #[cfg(test)]
-    pub(crate) fn for_test(id: u64, parts: SmallVec<[HoldPart; 2]>) -> Self {
+    /// A hold that settles nowhere: for tests and benchmarks of what records a hold. It proves nothing; only
+    /// [`Admitted`] does.
+    pub fn detached(id: u64, parts: SmallVec<[HoldPart; 2]>) -> Self {
         Self { id, parts, open: None }
     }
 }
@@ -276,7 +276,7 @@ impl Admitted {
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(permitted: Permitted) -> Self {
-        let hold = Hold::for_test(1, SmallVec::new());
+        let hold = Hold::detached(1, SmallVec::new());
         Self { permitted, charged: Charged { hold, limit: None, would: SmallVec::new() } }
     }
 }

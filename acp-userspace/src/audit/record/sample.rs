@@ -64,7 +64,7 @@ pub(crate) fn outcome() -> Outcome<'static> {
 /// Calls `use_it` with a full intent of `alice`.
 pub(crate) fn with_intent<T>(use_it: impl FnOnce(&Intent<'_>) -> T) -> T {
     let parts = [HoldPart { budget: Key128([3; 16]), lease: 12, held_microusd: 2000 }].into_iter().collect();
-    let hold = Hold::for_test(77, parts);
+    let hold = Hold::detached(77, parts);
     let (labels, policies): ([Arc<str>; 1], [Arc<str>; 1]) = (["patient".into()], ["scope:crm/contacts".into()]);
     use_it(&Intent {
         request_id: id(1),
