@@ -6,8 +6,6 @@
 //! between two cores; `flood_*` is the same for refused bad tokens of one source. Left out: fdatasync, which runs on a
 //! thread of its own.
 
-#![expect(missing_docs, reason = "criterion's macros make undocumented functions")]
-
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -89,6 +89,7 @@ fn rules() -> RuleSet {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        streaming: false,
     };
     RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[Arc::new(route)]).expect("the engine compiles")
 }

@@ -2,7 +2,7 @@
 //! alone.
 //!
 //! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`]), [`detectors`] decide what stands there,
-//! [`rules`] what is done about it per route and direction, [`redact`] how the bytes change, and [`screen`] and
+//! [`rules`] what is done about it per route and direction, [`redact`] how the bytes change, and [`screen()`] and
 //! [`screen_response`] are the doors the pipeline uses.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end

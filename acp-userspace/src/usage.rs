@@ -1,14 +1,14 @@
 //! Usage: within limits and budget. [`Admitted`] holds the worst-case cost until the answer is settled.
 //!
 //! Four doors, all plain calls that neither wait, lock, allocate nor ask for the time:
-//! [`peek`] reads only, before the body; [`admit`] charges every limit and holds the price, all or nothing; [`settle`]
+//! [`peek`] reads only, before the body; [`admit()`] charges every limit and holds the price, all or nothing; [`settle`]
 //! ends the hold when the answer is counted; [`denied`] charges the denial bucket of a request another layer refused.
 //!
 //! [`Plan`] is the snapshot's half: rules by stable id. [`Usage`] is what was counted: it survives reloads and is shared
 //! by all workers. Its tables are exact-keyed and bounded, with a share per tenant (THREATS A22).
 //!
 //! **Invariants:** over any span a limit admits at most burst + rate · t; a budget's settled and held spend never
-//! exceeds what the ledger committed; a request that is refused has charged nothing (but see [`admit`]); a rule in
+//! exceeds what the ledger committed; a request that is refused has charged nothing (but see [`admit()`]); a rule in
 //! observe mode never refuses and is reported in [`Admitted::would`] (THREATS B1).
 
 use std::sync::Arc;

@@ -34,7 +34,7 @@ pub struct PolicySet {
     claims: Shape,
     /// Users, roles and tenants that policy scopes name.
     groups: HashMap<EntityUid, u32>,
-    /// By [`Tool::index`].
+    /// By `Tool::index`.
     tools: Vec<Target>,
     /// By [`Route::index`].
     routes: Vec<Target>,

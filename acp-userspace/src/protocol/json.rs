@@ -47,7 +47,7 @@ pub struct Limits {
     pub depth: usize,
     /// Keys and values in all; each costs 24 bytes of the worker's memory.
     pub nodes: usize,
-    /// How many outermost levels refuse keys that are equal only after [`fold`]; 0 = exact equality everywhere.
+    /// How many outermost levels refuse keys that are equal only after [`fold()`]; 0 = exact equality everywhere.
     pub folded_depth: usize,
 }
 

@@ -19,7 +19,7 @@ pub(super) const ANSWER: &str = concat!(
 
 const COUNTER: &str = "aaaaaaaa";
 
-/// The body, with a field `trace` of eight letters that [`Request::number`] overwrites.
+/// The body, with a field `trace` of eight letters that `Request::number` overwrites.
 fn body() -> String {
     let head =
         format!(r#"{{"query":"open opportunities","trace":"{COUNTER}","limit":25,"fields":["id","company","stage"],"#);
