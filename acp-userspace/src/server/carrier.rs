@@ -44,6 +44,8 @@ impl<'c> ClientBody<'c> {
             if done(self.conn) {
                 return true;
             }
+            // Whatever phase came before, its deadline is over, and a drain must not take the request for idle.
+            self.conn.watch.enter(Phase::Govern, mono_ns(), u64::MAX);
             if mono_ns() >= deadline || self.conn.watch.cut() != Cut::No {
                 return false;
             }
