@@ -106,6 +106,8 @@ impl Connection {
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
                     self.worker.buffers.give(std::mem::take(&mut buf));
+                    // A large answer leaves a large buffer behind, which no idle connection may keep.
+                    self.worker.buffers.give(std::mem::take(&mut self.out));
                     self.watch.park();
                     if self.stream.readable(false).await.is_err() {
                         return buf;
