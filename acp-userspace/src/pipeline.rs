@@ -36,7 +36,7 @@ pub use call::ArgumentKey;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
 
 use answer::Ready;
-use call::Call;
+use call::{Call, Sent};
 use trail::{Stop, Trail};
 
 /// What a worker keeps from request to request: caches, scratch, and the ends of shared tables.
@@ -176,15 +176,21 @@ async fn decide<C: Carrier>(
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
         .map_err(|refused| limited(refused, caller.identity(), carrier))?;
     let tool = find_tool(&target, head.method, trail)?;
+    // Before the body: a forbidden tool must not differ from an unknown one by what it asks of a body, or by waiting.
+    visible(&mut core.borrow_mut().decisions, caller.identity(), &settings, trail)?;
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
     trail.bytes_in = carrier.parts().0.len() as u64;
     trail.latency.body = trail.lap();
 
+    let by_body = tool.is_none();
     let (permitted, tool_list) = {
         let core = &mut *core.borrow_mut();
         let (body, _) = carrier.parts();
         let call = Call::read(&mut core.walker, head, &target, tool, body, trail)?;
+        if by_body {
+            visible(&mut core.decisions, caller.identity(), &settings, trail)?;
+        }
         let screened = screen(caller, &call, &target, &settings, &mut core.scan, trail)?;
         let permitted = permit(screened, &call, route, inbound, &settings, &mut core.decisions, trail)?;
         trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
@@ -257,6 +263,13 @@ fn find_tool(target: &Target<'_, '_>, method: &str, trail: &mut Trail) -> Result
     Ok(Some(Arc::clone(tool)))
 }
 
+/// A tool that the caller may not know of is answered as one that does not exist, whatever else is wrong with the
+/// call (THREATS A30).
+fn visible(decisions: &mut DecisionCache, identity: &Identity, settings: &Settings, trail: &Trail) -> Result<(), Stop> {
+    let hidden = trail.tool.as_ref().filter(|tool| !policy::visible(identity, tool, &settings.policy, decisions));
+    hidden.map_or(Ok(()), |tool| Err(Stop::new(Layer::Policy, Reason::UnknownTool).asked(&tool.name)))
+}
+
 fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &mut C) -> Stop {
     if refused.kernel && refused.ignored {
         carrier.ignored_limit(identity);
@@ -293,7 +306,8 @@ fn permit(
     decisions: &mut DecisionCache,
     trail: &mut Trail,
 ) -> Result<Permitted, Stop> {
-    let ask = Ask { resource: call.resource(route), arguments: call, source: inbound.address.ip() };
+    let sent = Sent::new(call, screened.edits());
+    let ask = Ask { resource: call.resource(route), arguments: &sent, source: inbound.address.ip() };
     let permitted = policy::decide(screened, &ask, &settings.policy, decisions).map_err(|refused| {
         trail.policies.clone_from(&refused.policies);
         let missing = refused.missing_scopes.iter().map(|scope| scope.to_string()).collect();
