@@ -101,6 +101,11 @@ impl Carrier for ClientBody<'_> {
         let quota = Rc::clone(&self.conn.worker.quota);
         let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;
         match read {
+            Ok(()) => {
+                // Complete in the moment of its deadline is in time.
+                self.conn.watch.clear_deadline_cut();
+                Ok(())
+            }
             Err(Reason::ClientClosed) if self.conn.watch.cut() == Cut::Deadline => Err(Reason::RequestTimeout),
             other => other,
         }
