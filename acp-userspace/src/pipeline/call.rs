@@ -20,7 +20,7 @@ use crate::safety::{self, Body, Content, Edit};
 /// A call, borrowing from the body.
 pub(super) struct Call<'a> {
     /// The tool; `None` for a message of the protocol itself.
-    pub(super) tool: Option<Arc<Tool>>,
+    pub(super) tool: Option<&'a Arc<Tool>>,
     body: Body<'a>,
     /// What policies read as `context.arguments`.
     arguments: Option<Node<'a>>,
@@ -35,8 +35,8 @@ impl<'a> Call<'a> {
     pub(super) fn read(
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
-        target: &Target<'_, '_>,
-        tool: Option<Arc<Tool>>,
+        target: &Target<'a, '_>,
+        tool: Option<&'a Arc<Tool>>,
         bytes: &'a [u8],
         trail: &mut Trail,
     ) -> Result<Self, Stop> {
@@ -53,7 +53,7 @@ impl<'a> Call<'a> {
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
         route: &Route,
-        tool: Option<Arc<Tool>>,
+        tool: Option<&'a Arc<Tool>>,
         bytes: &'a [u8],
     ) -> Result<Self, Stop> {
         let call = |body, arguments| Self { tool, body, arguments, root: "", tool_list: None };
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
     fn mcp(
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
-        target: &Target<'_, '_>,
+        target: &Target<'a, '_>,
         bytes: &'a [u8],
         trail: &mut Trail,
     ) -> Result<Self, Stop> {
@@ -127,13 +127,7 @@ impl<'a> Call<'a> {
             return Err(Stop::new(Layer::Routing, Reason::UnknownTool).asked(called.name));
         };
         trail.tool = Some(Arc::clone(tool));
-        Ok(Self {
-            tool: Some(Arc::clone(tool)),
-            body,
-            arguments: called.arguments,
-            root: "/params/arguments",
-            tool_list: None,
-        })
+        Ok(Self { tool: Some(tool), body, arguments: called.arguments, root: "/params/arguments", tool_list: None })
     }
 
     /// What safety looks at.
@@ -146,7 +140,7 @@ impl<'a> Call<'a> {
 
     /// What policy is asked about.
     pub(super) fn resource<'c>(&'c self, route: &'c Route) -> Resource<'c> {
-        match &self.tool {
+        match self.tool {
             Some(tool) => Resource::Tool(tool),
             None => Resource::Route(route),
         }
