@@ -36,7 +36,7 @@ pub use call::ArgumentKey;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
 
 use answer::Ready;
-use call::Call;
+use call::{Call, Sent};
 use trail::{Stop, Trail};
 
 /// What a worker keeps from request to request: caches, scratch, and the ends of shared tables.
@@ -165,9 +165,9 @@ async fn decide<C: Carrier>(
     trail: &mut Trail,
 ) -> Result<Ready, Stop> {
     let head = inbound.head;
-    // The worker's own count: an `Arc` would have every core write to one cache line.
-    let current = Current::clone(&trail.snapshot);
-    let settings = &current.settings;
+    // The worker's own count: the one inside is every core's. Keys that are adopted later come with the same settings.
+    let snapshot = trail.snapshot.clone();
+    let settings = &snapshot.settings;
     let target = Target::find(&settings.routes, head)
         .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
     let route = target.route();
@@ -179,15 +179,21 @@ async fn decide<C: Carrier>(
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
         .map_err(|refused| limited(refused, caller.identity(), carrier))?;
     let tool = find_tool(&target, head.method, trail)?;
+    // Before the body: a forbidden tool must not differ from an unknown one by what it asks of a body, or by waiting.
+    visible(&mut core.borrow_mut().decisions, caller.identity(), settings, trail)?;
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
     trail.bytes_in = carrier.parts().0.len() as u64;
     trail.latency.body = trail.lap();
 
+    let by_body = tool.is_none();
     let (permitted, tool_list) = {
         let core = &mut *core.borrow_mut();
         let (body, _) = carrier.parts();
         let call = Call::read(&mut core.walker, head, &target, tool, body, trail)?;
+        if by_body {
+            visible(&mut core.decisions, caller.identity(), settings, trail)?;
+        }
         let screened = screen(caller, &call, &target, settings, &mut core.scan, trail)?;
         let permitted = permit(screened, &call, route, inbound, settings, &mut core.decisions, trail)?;
         trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
@@ -248,7 +254,7 @@ fn scopes_suffice(caller: &Authenticated, route: &Route) -> Result<(), Stop> {
 }
 
 /// The tool a path names; on MCP routes the body names it, and only POST has one.
-fn find_tool(target: &Target<'_, '_>, method: &str, trail: &mut Trail) -> Result<Option<Arc<Tool>>, Stop> {
+fn find_tool<'t>(target: &Target<'t, '_>, method: &str, trail: &mut Trail) -> Result<Option<&'t Arc<Tool>>, Stop> {
     if target.route().protocol == Protocol::Mcp {
         if method != "POST" {
             return Err(Stop::new(Layer::Routing, Reason::MethodNotAllowed).allow("POST"));
@@ -257,7 +263,14 @@ fn find_tool(target: &Target<'_, '_>, method: &str, trail: &mut Trail) -> Result
     }
     let tool = target.tool().ok_or_else(|| Stop::new(Layer::Routing, Reason::UnknownTool).asked(target.rest()))?;
     trail.tool = Some(Arc::clone(tool));
-    Ok(Some(Arc::clone(tool)))
+    Ok(Some(tool))
+}
+
+/// A tool that the caller may not know of is answered as one that does not exist, whatever else is wrong with the
+/// call (THREATS A30).
+fn visible(decisions: &mut DecisionCache, identity: &Identity, settings: &Settings, trail: &Trail) -> Result<(), Stop> {
+    let hidden = trail.tool.as_ref().filter(|tool| !policy::visible(identity, tool, &settings.policy, decisions));
+    hidden.map_or(Ok(()), |tool| Err(Stop::new(Layer::Policy, Reason::UnknownTool).asked(&tool.name)))
 }
 
 fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &mut C) -> Stop {
@@ -296,7 +309,8 @@ fn permit(
     decisions: &mut DecisionCache,
     trail: &mut Trail,
 ) -> Result<Permitted, Stop> {
-    let ask = Ask { resource: call.resource(route), arguments: call, source: inbound.address.ip() };
+    let sent = Sent::new(call, screened.edits());
+    let ask = Ask { resource: call.resource(route), arguments: &sent, source: inbound.address.ip() };
     let permitted = policy::decide(screened, &ask, &settings.policy, decisions).map_err(|refused| {
         trail.policies.clone_from(&refused.policies);
         let missing = refused.missing_scopes.iter().map(|scope| scope.to_string()).collect();
@@ -321,20 +335,15 @@ async fn admit<C: Carrier>(
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Admitted, Stop> {
-    let tool = trail.tool.clone();
-    let tool = tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]);
     let digest = trail.arguments.map_or(Key128([0; 16]), |digest| Key128(digest.digest));
-    loop {
-        let admitted = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, inbound.now);
-        match admitted {
-            Ok(admitted) => {
-                trail.would.extend(admitted.would().iter().map(|w| (Layer::Usage, Arc::clone(&w.rule), w.reason)));
-                trail.latency.usage = trail.lap();
-                return Ok(admitted);
-            }
+    let tool = trail.tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]);
+    let admitted = loop {
+        let verdict = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, inbound.now);
+        match verdict {
+            Ok(admitted) => break admitted,
             Err(AdmitError::Refused(refused)) => {
-                let identity = trail.identity.clone().ok_or_else(|| Stop::new(Layer::Usage, Reason::Internal))?;
-                return Err(limited(refused, &identity, carrier));
+                let identity = trail.identity.as_deref().ok_or_else(|| Stop::new(Layer::Usage, Reason::Internal))?;
+                return Err(limited(refused, identity, carrier));
             }
             Err(AdmitError::LeasePending(back)) => {
                 permitted = back;
@@ -343,7 +352,10 @@ async fn admit<C: Carrier>(
                 }
             }
         }
-    }
+    };
+    trail.would.extend(admitted.would().iter().map(|w| (Layer::Usage, Arc::clone(&w.rule), w.reason)));
+    trail.latency.usage = trail.lap();
+    Ok(admitted)
 }
 
 /// Writes the upstream's request and logs the intent: the last step before bytes may leave.

@@ -89,6 +89,8 @@ struct Stock {
     cache_entries: usize,
     token_key: [u8; 32],
     argument_key: [u8; 32],
+    /// Another in every process, since the key is: digests of two ids are never comparable.
+    argument_key_id: u32,
 }
 
 impl Supplies for Stock {
@@ -101,7 +103,7 @@ impl Supplies for Stock {
             decisions: DecisionCache::new(),
             usage: Arc::clone(&self.usage),
             ring: self.rings[worker].attach().context("cannot attach to the audit ring")?,
-            argument_key: ArgumentKey::new(1, &self.argument_key),
+            argument_key: ArgumentKey::new(self.argument_key_id, &self.argument_key),
         })
     }
 }
@@ -154,6 +156,7 @@ impl Gateway {
             cache_entries: config.identity.cache_entries,
             token_key: random()?,
             argument_key: random()?,
+            argument_key_id: u32::from_le_bytes(random()?),
         };
         let guard = AddressGuard::new(vec![address, config.admin.metrics], interfaces::addresses());
         let sources = Arc::new(Sources::new(&config.kernel, &config.listen.trusted_proxies));
@@ -260,8 +263,8 @@ fn start_event(settings: &Settings, reached: &Reached, workers: usize) -> Vec<(&
     ]
 }
 
-fn random() -> anyhow::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the operating system gives no randomness"))?;
     Ok(bytes)
 }

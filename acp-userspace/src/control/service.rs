@@ -23,6 +23,7 @@ use crate::audit::json::event::EventKind;
 use crate::clock::mono_ns;
 use crate::config::Config;
 use crate::config::resolved::Issuer;
+use crate::identity::Keys;
 use crate::ids::TenantId;
 use crate::kernel::penalty::PenaltyBook;
 use crate::kernel::source::Sources;
@@ -108,6 +109,8 @@ struct Service {
     commands: mpsc::Receiver<Command>,
     metrics: std::net::SocketAddr,
     changes: mpsc::Receiver<()>,
+    /// The last look-up of the upstreams' names.
+    resolving: Option<tokio::task::JoinHandle<()>>,
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
@@ -119,8 +122,10 @@ impl Service {
         let metrics = admin::serve_metrics(config.admin.metrics, surface.clone()).await?;
         let (sender, commands) = mpsc::channel(16);
         admin::serve_socket(&config.admin.socket, surface.clone(), sender).await?;
-        refresh_addresses(&parts, &settings).await;
-        let keys = start_keys(&parts, &settings).await;
+        refresh_addresses(&parts.shared, &parts.publisher, &parts.guard).await;
+        let mut service = key_service(&parts, &settings);
+        service.load_initial().await;
+        let keys = serve_keys(service);
         let sources = parts.shared.sources.load_full();
         for inert in sources.inert() {
             tracing::warn!("kernel.source {:?} is never refused: {:?}", inert.cidr, inert.why);
@@ -128,7 +133,18 @@ impl Service {
         let book = PenaltyBook::new(&config.kernel, sources);
         let (changed, changes) = mpsc::channel(1);
         let watcher = watch(&parts.source, changed);
-        Ok(Self { surface, book, queues: Vec::new(), keys, commands, metrics, changes, _watcher: watcher, parts })
+        Ok(Self {
+            surface,
+            book,
+            queues: Vec::new(),
+            keys,
+            commands,
+            metrics,
+            changes,
+            resolving: None,
+            _watcher: watcher,
+            parts,
+        })
     }
 
     async fn run(
@@ -171,13 +187,21 @@ impl Service {
                     while self.changes.try_recv().is_ok() {}
                     let _ = self.reload("a watched file changed").await;
                 }
-                _ = resolve.tick() => {
-                    let settings = Arc::clone(&self.parts.shared.snapshot.load().settings);
-                    refresh_addresses(&self.parts, &settings).await;
-                }
+                _ = resolve.tick() => self.resolve_names(),
                 Some(command) = self.commands.recv() => self.obey(command).await,
             }
         }
+    }
+
+    /// Looks the upstreams' names up beside the loop: a dead name server must delay neither signals nor penalties.
+    fn resolve_names(&mut self) {
+        if self.resolving.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (shared, publisher) = (Arc::clone(&self.parts.shared), Arc::clone(&self.parts.publisher));
+        let guard = self.parts.guard.clone();
+        let task = async move { refresh_addresses(&shared, &publisher, &guard).await };
+        self.resolving = Some(tokio::spawn(task));
     }
 
     /// The first signal drains, the second ends the process (THREATS B7).
@@ -349,7 +373,8 @@ impl Service {
         let old = self.parts.shared.snapshot.load_full();
         let addresses = resolve::resolve(&settings.config.upstreams, &self.parts.guard, &old.addresses).await;
         self.parts.publisher.settings(Arc::clone(&settings), addresses);
-        self.keys = start_keys(&self.parts, &settings).await;
+        // Keys that are new to the configuration come as they come: an issuer that does not answer delays nothing else.
+        self.keys = serve_keys(key_service(&self.parts, &settings));
         let kernel = &settings.config.kernel;
         let sources = Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies));
         self.parts.shared.sources.store(Arc::clone(&sources));
@@ -399,16 +424,16 @@ fn closed_event(parts: &Parts, closed: &ConnClosed) {
     }
 }
 
-async fn refresh_addresses(parts: &Parts, settings: &Arc<Settings>) {
-    let old = parts.shared.snapshot.load_full();
-    let addresses = resolve::resolve(&settings.config.upstreams, &parts.guard, &old.addresses).await;
+async fn refresh_addresses(shared: &Shared, publisher: &Publisher, guard: &AddressGuard) {
+    let old = shared.snapshot.load_full();
+    let addresses = resolve::resolve(&old.settings.config.upstreams, guard, &old.addresses).await;
     if addresses != *old.addresses {
-        parts.publisher.addresses(settings.generation, addresses);
+        publisher.addresses(old.settings.generation, addresses);
     }
 }
 
-/// Starts the key service of a configuration; the one before it ends when its sender is dropped.
-async fn start_keys(parts: &Parts, settings: &Arc<Settings>) -> mpsc::Sender<Refetch> {
+/// The key service of a configuration.
+fn key_service(parts: &Parts, settings: &Arc<Settings>) -> KeyService<impl FnMut(Arc<Keys>) + Send + use<>> {
     let identity = &settings.config.identity;
     let dev = identity.dev_issuer;
     let addresses = parts.guard.clone();
@@ -422,8 +447,11 @@ async fn start_keys(parts: &Parts, settings: &Arc<Settings>) -> mpsc::Sender<Ref
     };
     let publisher = Arc::clone(&parts.publisher);
     let previous = Arc::clone(&parts.shared.snapshot.load().keys);
-    let mut service = KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys));
-    service.load_initial().await;
+    KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys))
+}
+
+/// Runs a key service until the sender is dropped.
+fn serve_keys(service: KeyService<impl FnMut(Arc<Keys>) + Send + 'static>) -> mpsc::Sender<Refetch> {
     let (sender, requests) = mpsc::channel(REFETCHES_MAX);
     tokio::spawn(service.run(requests));
     sender

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::call::is_unread_json;
 use super::trail::Trail;
 use super::{Core, Current, Refused};
 use crate::audit::record::{Bytes, Decision, Outcome};
@@ -31,6 +32,8 @@ pub struct Governed {
     ready: Ready,
     status: Option<u16>,
     first_ns: u64,
+    /// What the answer's head says its body is.
+    kind: ContentKind,
     findings: Vec<Finding>,
 }
 
@@ -79,6 +82,7 @@ impl Governed {
             sent: false,
             status: None,
             first_ns: 0,
+            kind: ContentKind::Other,
             findings: Vec::new(),
         }
     }
@@ -128,7 +132,7 @@ impl Governed {
     ///
     /// # Errors
     /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
-    pub fn handling(&self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
+    pub fn handling(&mut self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
         let ruled = self.is_screened();
         if !ruled && self.ready.tool_list.is_none() {
             return Ok(Handling::Pass);
@@ -137,8 +141,8 @@ impl Governed {
             return Ok(Handling::Pass);
         }
         let encoded = response.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-        let kind = ContentKind::of(response.only("content-type"));
-        let readable = match kind {
+        self.kind = ContentKind::of(response.only("content-type"));
+        let readable = match self.kind {
             ContentKind::Json | ContentKind::Text => true,
             ContentKind::Events => !ruled,
             ContentKind::Other => false,
@@ -178,18 +182,23 @@ fn begin<'o>(out: &'o mut Vec<u8>, name: &str) -> &'o mut Vec<u8> {
 }
 
 /// What a Content-Type says about how to read a body.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ContentKind {
     Json,
     Text,
     Events,
+    /// Nothing that can be read; text in an encoding that hides ASCII is none.
     Other,
 }
 
 impl ContentKind {
     fn of(value: Option<&[u8]>) -> Self {
         let value = value.unwrap_or_default();
-        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let essence = parts.next().unwrap_or_default();
+        if !parts.all(keeps_ascii) {
+            return Self::Other;
+        }
         let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
         if is(b"text/event-stream") {
             Self::Events
@@ -201,6 +210,19 @@ impl ContentKind {
             Self::Other
         }
     }
+}
+
+/// Whether a parameter of a Content-Type leaves ASCII text readable as it lies. In UTF-16, or UTF-7, no rule would
+/// find anything.
+fn keeps_ascii(parameter: &[u8]) -> bool {
+    let mut halves = parameter.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+    if !halves.next().is_some_and(|name| name.eq_ignore_ascii_case(b"charset")) {
+        return true;
+    }
+    let charset = halves.next().unwrap_or_default();
+    let charset = charset.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(charset);
+    let readable: [&[u8]; 5] = [b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1", b"windows-1252"];
+    readable.iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
 
 /// Lets the rules see a whole answer; what is to be sent instead goes to `out`.
@@ -222,6 +244,10 @@ pub fn screen_answer(
     let body = match core.walker.walk(content, &json::Limits::default()) {
         Ok(document) => Body::Json(document),
         Err(_) if content.is_empty() => Body::Empty,
+        // Read as raw bytes, its escapes would hide what they spell.
+        Err(error) if governed.kind == ContentKind::Json || is_unread_json(&error) => {
+            return Err(Reason::ResponseUnscannable);
+        }
         Err(_) => Body::Raw(content),
     };
     let screened = safety::screen_response(&Content::body(body), rules, &mut core.scan).map_err(|refused| {
@@ -246,7 +272,10 @@ fn filter_tools(
     out: &mut Vec<u8>,
 ) -> Result<Screening, Reason> {
     let unscannable = |_| Reason::ResponseUnscannable;
-    if content.first().is_some_and(|byte| *byte == b'{') {
+    if content.is_empty() {
+        return Ok(Screening::AsIs);
+    }
+    if governed.kind != ContentKind::Events {
         filter_message(core, governed, content, revision, out)?;
         return Ok(Screening::Edited);
     }
@@ -307,4 +336,27 @@ pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
         edits: ready.edits,
     });
     trail.ended(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, expected: ContentKind) {
+        assert_eq!(ContentKind::of(Some(value.as_bytes())), expected, "{value}");
+    }
+
+    #[test]
+    fn a_body_is_what_its_type_says_and_unreadable_in_an_encoding_that_hides_ascii() {
+        check("application/json", ContentKind::Json);
+        check("application/problem+JSON; charset=UTF-8", ContentKind::Json);
+        check("text/event-stream;charset=utf-8", ContentKind::Events);
+        check("text/plain; charset=\"us-ascii\"; format=flowed", ContentKind::Text);
+        check("text/html; charset=utf-16", ContentKind::Other);
+        check("application/json;CHARSET = UTF-16LE", ContentKind::Other);
+        check("text/plain; charset=utf-7", ContentKind::Other);
+        check("image/png", ContentKind::Other);
+        assert_eq!(ContentKind::of(None), ContentKind::Other);
+    }
 }

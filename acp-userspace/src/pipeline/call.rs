@@ -15,12 +15,12 @@ use crate::protocol::mcp::headers::{Mirrored, Revision};
 use crate::protocol::mcp::{self, Message};
 use crate::reason::Reason;
 use crate::routing::Target;
-use crate::safety::{Body, Content};
+use crate::safety::{self, Body, Content, Edit};
 
 /// A call, borrowing from the body.
 pub(super) struct Call<'a> {
     /// The tool; `None` for a message of the protocol itself.
-    pub(super) tool: Option<Arc<Tool>>,
+    pub(super) tool: Option<&'a Arc<Tool>>,
     body: Body<'a>,
     /// What policies read as `context.arguments`.
     arguments: Option<Node<'a>>,
@@ -35,8 +35,8 @@ impl<'a> Call<'a> {
     pub(super) fn read(
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
-        target: &Target<'_, '_>,
-        tool: Option<Arc<Tool>>,
+        target: &Target<'a, '_>,
+        tool: Option<&'a Arc<Tool>>,
         bytes: &'a [u8],
         trail: &mut Trail,
     ) -> Result<Self, Stop> {
@@ -53,7 +53,7 @@ impl<'a> Call<'a> {
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
         route: &Route,
-        tool: Option<Arc<Tool>>,
+        tool: Option<&'a Arc<Tool>>,
         bytes: &'a [u8],
     ) -> Result<Self, Stop> {
         let call = |body, arguments| Self { tool, body, arguments, root: "", tool_list: None };
@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
         // What parses as JSON is JSON, whatever its Content-Type says (THREATS A9).
         match walker.walk(bytes, &json::Limits::default()) {
             Ok(document) => Ok(call(Body::Json(document), Some(document.root()))),
-            Err(error) if is_json || error.reason() == Reason::DuplicateKey => Err(bad_json(error)),
+            Err(error) if is_json || is_unread_json(&error) => Err(bad_json(error)),
             Err(_) if declared.eq_ignore_ascii_case("application/x-www-form-urlencoded") => {
                 Ok(call(Body::Form(bytes), None))
             }
@@ -79,7 +79,7 @@ impl<'a> Call<'a> {
     fn mcp(
         walker: &'a mut Walker,
         head: &RequestHead<'_>,
-        target: &Target<'_, '_>,
+        target: &Target<'a, '_>,
         bytes: &'a [u8],
         trail: &mut Trail,
     ) -> Result<Self, Stop> {
@@ -98,6 +98,11 @@ impl<'a> Call<'a> {
             revision: Revision::Session,
         });
         let message = Message::read(document).map_err(malformed)?;
+        // Two readers of a repeated field may take different ones.
+        let repeated = |name| head.all(name).nth(1).is_some();
+        if ["mcp-protocol-version", "mcp-method", "mcp-name"].into_iter().any(repeated) {
+            return Err(malformed(mcp::McpError::HeaderMismatch));
+        }
         let mirrored = Mirrored {
             version: head.only("mcp-protocol-version"),
             method: head.only("mcp-method"),
@@ -122,13 +127,7 @@ impl<'a> Call<'a> {
             return Err(Stop::new(Layer::Routing, Reason::UnknownTool).asked(called.name));
         };
         trail.tool = Some(Arc::clone(tool));
-        Ok(Self {
-            tool: Some(Arc::clone(tool)),
-            body,
-            arguments: called.arguments,
-            root: "/params/arguments",
-            tool_list: None,
-        })
+        Ok(Self { tool: Some(tool), body, arguments: called.arguments, root: "/params/arguments", tool_list: None })
     }
 
     /// What safety looks at.
@@ -141,31 +140,50 @@ impl<'a> Call<'a> {
 
     /// What policy is asked about.
     pub(super) fn resource<'c>(&'c self, route: &'c Route) -> Resource<'c> {
-        match &self.tool {
+        match self.tool {
             Some(tool) => Resource::Tool(tool),
             None => Resource::Route(route),
         }
     }
 }
 
-impl ArgumentView for Call<'_> {
-    fn value(&self, path: &[&str]) -> Option<Argument<'_>> {
-        path.iter().try_fold(self.arguments?, |node, key| node.get(key)).map(argument)
-    }
+/// A call's arguments with the edits that will be made to them: what policies judge is what is sent.
+pub(super) struct Sent<'c, 'a> {
+    call: &'c Call<'a>,
+    edits: Vec<Edit>,
+}
 
-    fn root(&self) -> &str {
-        self.root
+impl<'c, 'a> Sent<'c, 'a> {
+    /// `call` after `edits`, which are copied: they move on with the request while it is judged.
+    pub(super) fn new(call: &'c Call<'a>, edits: &[Edit]) -> Self {
+        Self { call, edits: edits.to_vec() }
     }
 }
 
-fn argument<'a>(node: Node<'a>) -> Argument<'a> {
+impl ArgumentView for Sent<'_, '_> {
+    fn value(&self, path: &[&str]) -> Option<Argument<'_>> {
+        let node = path.iter().try_fold(self.call.arguments?, |node, key| node.get(key))?;
+        Some(argument(node, &self.edits))
+    }
+
+    fn root(&self) -> &str {
+        self.call.root
+    }
+}
+
+fn argument<'v>(node: Node<'v>, edits: &'v [Edit]) -> Argument<'v> {
     match node.kind() {
         Kind::Object => Argument::Object,
-        Kind::Array => Argument::List(Box::new(node.items().map(argument))),
+        Kind::Array => Argument::List(Box::new(node.items().map(|item| argument(item, edits)))),
         Kind::Bool(value) => Argument::Bool(value),
-        Kind::Number => Argument::Number(Cow::Borrowed(node.token())),
-        Kind::Key | Kind::String => Argument::Text(Cow::Borrowed(node.text().unwrap_or_default())),
         Kind::Null => Argument::Null,
+        kind @ (Kind::Number | Kind::Key | Kind::String) => match safety::text_as_sent(node, edits) {
+            Some(Cow::Borrowed(_)) if kind == Kind::Number => Argument::Number(Cow::Borrowed(node.token())),
+            // A number that is edited is a string from then on.
+            Some(text) => Argument::Text(text),
+            // Cannot be said; an object is no scalar, so whoever reads it is denied.
+            None => Argument::Object,
+        },
     }
 }
 
@@ -189,6 +207,13 @@ fn media_type<'h>(head: &RequestHead<'h>) -> Result<&'h str, Stop> {
         }
     }
     Ok(essence)
+}
+
+/// JSON that breaks no grammar and is still not read, so that its escapes would hide what they spell from whoever took
+/// it for text.
+pub(super) const fn is_unread_json(error: &json::JsonError) -> bool {
+    use json::JsonError::{DuplicateKey, TooDeep, TooLarge};
+    matches!(error, DuplicateKey(_) | TooDeep(_) | TooLarge)
 }
 
 fn undecodable(detail: &'static str) -> Stop {
@@ -237,6 +262,27 @@ impl ArgumentKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn policies_judge_arguments_as_they_will_be_sent() {
+        let mut walker = Walker::default();
+        let bytes = br#"{"to":"a@b.example","n":4111111111111111,"list":["x"],"on":true}"#;
+        let document = walker.walk(bytes, &json::Limits::default()).unwrap();
+        let root = document.root();
+        let edit = |key: &str, token: &str| {
+            let span = root.get(key).unwrap().span();
+            Edit { range: span.start..span.end, bytes: token.as_bytes().to_vec(), pointer: Some(format!("/{key}")) }
+        };
+        let call = Call { tool: None, body: Body::Json(document), arguments: Some(root), root: "", tool_list: None };
+        let sent = Sent::new(&call, &[edit("to", "\"[EMAIL]\""), edit("n", "\"[CARD]\"")]);
+        assert!(matches!(sent.value(&["to"]), Some(Argument::Text(text)) if text == "[EMAIL]"));
+        assert!(matches!(sent.value(&["n"]), Some(Argument::Text(text)) if text == "[CARD]"));
+        assert!(matches!(sent.value(&["on"]), Some(Argument::Bool(true))));
+        assert!(sent.value(&["list", "x"]).is_none());
+        let unedited = Sent::new(&call, &[]);
+        assert!(matches!(unedited.value(&["to"]), Some(Argument::Text(text)) if text == "a@b.example"));
+        assert!(matches!(unedited.value(&["n"]), Some(Argument::Number(text)) if text == "4111111111111111"));
+    }
 
     #[test]
     fn digests_tell_calls_apart_and_depend_on_the_key() {

@@ -2,6 +2,9 @@
 //!
 //! Arguments are read as they will be sent, so no policy is ever shown a value that does not leave. Still, a permit
 //! that rests on a value somebody rewrites is not the operator's intent: it becomes a denial (`edit_conflict`).
+//!
+//! Pointers are written for records: a key that would show personal data, is too long, or lies too deep prints as `*`
+//! ([`crate::protocol::json::Pointers`]). Such a segment may stand for any key, so here it matches every one.
 
 use super::context::ArgumentView;
 use super::evaluate::ArgumentPath;
@@ -16,15 +19,22 @@ pub(super) fn conflict(edits: &[Edit], arguments: &dyn ArgumentView, read: &[Arg
     edits.iter().any(|edit| read.iter().any(|path| touches(edit, path)))
 }
 
-/// Whether of the JSON pointer and the value at `path` below `root` one contains the other.
+/// What a hidden segment prints as; a pointer cut for length ends in it too.
+const HIDDEN: &str = "*";
+
+/// Whether of the JSON pointer and the value at `path` below `root` one may contain the other.
 fn related(pointer: &str, root: &str, path: &ArgumentPath) -> bool {
-    let at_root = root.split('/').skip(1).zip(pointer.split('/').skip(1)).all(|(one, other)| one == other);
+    let same = |one: &str, other: &str| one == other || other == HIDDEN;
+    let at_root = root.split('/').skip(1).zip(pointer.split('/').skip(1)).all(|(one, other)| same(one, other));
     let below_root = pointer.split('/').skip(root.split('/').count());
     at_root && below_root.zip(path).all(|(segment, name)| unescapes_to(segment, name))
 }
 
-/// RFC 6901 §4: `~1` is `/`, `~0` is `~`.
+/// RFC 6901 §4: `~1` is `/`, `~0` is `~`. A hidden segment unescapes to anything.
 fn unescapes_to(segment: &str, name: &str) -> bool {
+    if segment == HIDDEN {
+        return true;
+    }
     let (mut segment, mut name) = (segment.bytes(), name.bytes());
     loop {
         let byte = match segment.next() {
@@ -88,6 +98,17 @@ mod tests {
         check("/params/arguments", Some("/params/arguments/cc"), "to", false);
         check("", Some("/a/x"), "a|y", false);
         assert!(!conflict(&[], &Rooted(""), &[vec!["to".into()]]));
+    }
+
+    #[test]
+    fn a_hidden_segment_or_a_cut_pointer_may_be_any_argument() {
+        check("", Some("/*"), "to", true);
+        check("", Some("/a/*"), "a|name", true);
+        check("", Some("/a/*/x"), "a|name", true);
+        check("", Some("/a/*/x"), "a|name|y", false);
+        check("", Some("/b/*"), "a|name", false);
+        check("/params/arguments", Some("/params/arguments/*"), "to", true);
+        check("/params/arguments", Some("/*"), "to", true);
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub(super) struct Body {
     start: usize,
     place: Place,
     own: Vec<u8>,
+    /// Content bytes of a chunked body decoded so far.
+    decoded: usize,
+    /// Nobody wants it any more: what is read is not kept.
+    unwanted: bool,
     /// Bytes of the input buffer behind the head that belong to this body's framing.
     taken: usize,
     /// Bytes that were read behind the end of a chunked body.
@@ -64,6 +68,8 @@ impl Body {
             start,
             place: Place::Input(start..start),
             own: Vec::new(),
+            decoded: 0,
+            unwanted: false,
             taken: 0,
             spill: Vec::new(),
             decoder: chunked::Decoder::new(),
@@ -157,10 +163,15 @@ impl Body {
 
     /// Decodes `raw` into `own`; true at the end of the body, with what lies behind it in `spill`.
     fn decode(&mut self, raw: &[u8], max: usize) -> Result<bool, Reason> {
-        let own = &mut self.own;
-        let decoded =
-            self.decoder.decode(raw, &mut |data| own.extend_from_slice(data)).map_err(|_| Reason::MalformedRequest)?;
-        if self.own.len() > max {
+        let (own, count, unwanted) = (&mut self.own, &mut self.decoded, self.unwanted);
+        let mut keep = |data: &[u8]| {
+            *count += data.len();
+            if !unwanted {
+                own.extend_from_slice(data);
+            }
+        };
+        let decoded = self.decoder.decode(raw, &mut keep).map_err(|_| Reason::MalformedRequest)?;
+        if self.decoded > max {
             return Err(Reason::BodyTooLarge);
         }
         let leased = self.lease.as_mut().is_none_or(|lease| lease.grow_to(self.own.len().next_multiple_of(READ_BYTES)));
@@ -172,6 +183,21 @@ impl Body {
             self.spill.extend_from_slice(&raw[decoded.consumed..]);
         }
         Ok(decoded.done)
+    }
+
+    /// Reads to the end of a body of `length` bytes and keeps none of it.
+    async fn discard_length(&mut self, stream: &mut TcpStream, input: &[u8], length: usize) -> Result<(), Reason> {
+        self.taken = input.len() - self.start;
+        self.place = Place::Own;
+        let mut left = length - self.taken;
+        let mut scrap = Vec::with_capacity(left.min(READ_BYTES));
+        while left > 0 {
+            scrap.clear();
+            scrap = read_some(stream, scrap, left).await?;
+            left -= scrap.len();
+        }
+        self.complete = true;
+        Ok(())
     }
 
     /// Tells a waiting client to send, unless its body is already on the way (RFC 9110 §10.1.1).
@@ -202,6 +228,7 @@ impl Body {
             return After::Reusable;
         }
         self.lease = None;
+        self.unwanted = true;
         match self.framing {
             // A client that waits for 100 may send its body now, or its next request: nobody can tell which.
             _ if !self.drainable(input, max) => After::Close,
@@ -210,7 +237,7 @@ impl Body {
                     self.take_from_input(length);
                     After::Reusable
                 }
-                Ok(length) => finished(self.read_length(stream, input, length).await),
+                Ok(length) => finished(self.discard_length(stream, input, length).await),
                 Err(_) => After::Close,
             },
             Framing::Chunked => finished(self.read_chunked(stream, input, max).await),
@@ -249,5 +276,59 @@ async fn read_some(stream: &mut TcpStream, mut buf: Vec<u8>, max: usize) -> Resu
     match runtime::read_more(stream, buf, max).await {
         (Ok(0) | Err(_), _) => Err(Reason::ClientClosed),
         (Ok(_), buf) => Ok(buf),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::runtime::Driver;
+    use std::io::Write;
+
+    /// Drains the body behind `HEAD` in `input`, of which `later` is still to come.
+    #[track_caller]
+    fn check(framing: Framing, input: &'static [u8], later: &'static [u8], expected: After, next: &[u8]) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let accepted = listener.accept().unwrap().0;
+        client.write_all(later).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let got = runtime::run(Driver::UringDefer, |driver| async move {
+            accepted.set_nonblocking(driver == Driver::Epoll).unwrap();
+            let mut stream = TcpStream::from_std(accepted).unwrap();
+            let mut body = Body::new(framing, 4, false);
+            let after = body.drain(&mut stream, input, 16).await;
+            assert_eq!(body.own.capacity(), 0, "nothing of it is kept");
+            let mut rest = body.leftover(input.to_vec());
+            loop {
+                rest.reserve(64);
+                let (read, more) = runtime::read_more(&mut stream, rest, 64).await;
+                rest = more;
+                if read.unwrap_or(0) == 0 {
+                    return (after, rest);
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(got.0, expected);
+        if expected == After::Reusable {
+            assert_eq!(got.1, next);
+        }
+    }
+
+    #[test]
+    fn an_unwanted_body_is_discarded_to_its_end_and_not_further() {
+        check(Framing::Length(5), b"HEADab", b"cdeNEXT", After::Reusable, b"NEXT");
+        check(Framing::Length(2), b"HEADabNEXT", b"", After::Reusable, b"NEXT");
+        check(Framing::Chunked, b"HEAD5\r\nab", b"cde\r\n0\r\n\r\nNEXT", After::Reusable, b"NEXT");
+        check(Framing::None, b"HEADNEXT", b"", After::Reusable, b"NEXT");
+    }
+
+    #[test]
+    fn a_body_too_long_cut_short_or_malformed_closes_the_connection() {
+        check(Framing::Length(17), b"HEADab", b"cdefghijklmnopqNEXT", After::Close, b"");
+        check(Framing::Length(9), b"HEADab", b"cde", After::Close, b"");
+        check(Framing::Chunked, b"HEAD11\r\n", b"abcdefghijklmnopq\r\n0\r\n\r\n", After::Close, b"");
+        check(Framing::Chunked, b"HEADzz\r\n", b"", After::Close, b"");
     }
 }

@@ -44,6 +44,8 @@ impl<'c> ClientBody<'c> {
             if done(self.conn) {
                 return true;
             }
+            // Whatever phase came before, its deadline is over, and a drain must not take the request for idle.
+            self.conn.watch.enter(Phase::Govern, mono_ns(), u64::MAX);
             if mono_ns() >= deadline || self.conn.watch.cut() != Cut::No {
                 return false;
             }
@@ -99,6 +101,11 @@ impl Carrier for ClientBody<'_> {
         let quota = Rc::clone(&self.conn.worker.quota);
         let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;
         match read {
+            Ok(()) => {
+                // Complete in the moment of its deadline is in time.
+                self.conn.watch.clear_deadline_cut();
+                Ok(())
+            }
             Err(Reason::ClientClosed) if self.conn.watch.cut() == Cut::Deadline => Err(Reason::RequestTimeout),
             other => other,
         }

@@ -106,12 +106,19 @@ impl Connection {
             let read = self.stream.cancelable_read(buf.slice_mut(0..capacity), self.watch.park_handle()).await;
             buf = read.1.into_inner();
             match read.0 {
+                // Cut in the same moment: what arrived cannot be answered, so it must not be acted on.
+                Ok(_) if self.watch.cut() != Cut::No => {
+                    buf.clear();
+                    return buf;
+                }
                 Ok(n) => {
                     self.eof = n == 0;
                     return buf;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
                     self.worker.buffers.give(std::mem::take(&mut buf));
+                    // A large answer leaves a large buffer behind, which no idle connection may keep.
+                    self.worker.buffers.give(std::mem::take(&mut self.out));
                     self.watch.park();
                     if self.stream.readable(false).await.is_err() {
                         return buf;
@@ -172,6 +179,8 @@ impl Connection {
     /// Governs one request, sends it upstream, and passes the answer on.
     async fn exchange(&mut self, input: &[u8], head: &RequestHead<'_>, body: &mut Body) -> After {
         let worker = Rc::clone(&self.worker);
+        // A head that was complete in the moment of its deadline is in time.
+        self.watch.clear_deadline_cut();
         let inbound = Inbound { head, address: self.peer, cookie: self.cookie, now: Now::read() };
         self.out.clear();
         let governed = {

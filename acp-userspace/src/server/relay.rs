@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::answer;
 use super::body::After;
-use super::buffers::BUFFER_BYTES;
+use super::buffers::{BUFFER_BYTES, Lease};
 use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
@@ -19,6 +19,7 @@ use crate::clock::mono_ns;
 use crate::http::chunked::Decoder;
 use crate::http::head::{self, Framing, RequestHead, ResponseHead};
 use crate::http::write;
+use crate::kernel::socket;
 use crate::pipeline::{self, Governed, Handling, Screening, Snapshot};
 use crate::reason::Reason;
 
@@ -145,6 +146,7 @@ async fn obtain(
         let (written, buf) = runtime::write_all(&mut leased.stream, request).await;
         request = buf;
         // An upstream may answer and close before it read everything: its answer counts, not our write's fate.
+        leased.intact = written.is_ok();
         let answer = first_head_bytes(&mut leased, conn.worker.buffers.take()).await;
         match answer {
             Ok(buf) => return (Ok((leased, buf)), request),
@@ -154,7 +156,6 @@ async fn obtain(
                 if leased.reused && repeatable && conn.watch.cut() == Cut::No {
                     continue;
                 }
-                let _ = written;
                 return (Err(cut_reason(conn, Reason::UpstreamFailed)), request);
             }
         }
@@ -167,7 +168,12 @@ async fn connect(conn: &mut Connection, key: PoolKey, timeout: Duration) -> Resu
     // The connect has a timeout of its own; the phase only watches for the client's disconnect.
     conn.watch.enter(Phase::Upstream, now, u64::MAX);
     conn.worker.metrics.upstream_connects.inc();
-    conn.worker.pool.connect(key, timeout).await.map_err(|error| match error.kind() {
+    let connected = conn.worker.pool.connect(key, timeout).await;
+    if conn.watch.cut() != Cut::No {
+        // Nothing is sent for a client that left meanwhile.
+        return Err(cut_reason(conn, Reason::UpstreamFailed));
+    }
+    connected.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => Reason::UpstreamTimeout,
         _ => Reason::UpstreamFailed,
     })
@@ -252,6 +258,7 @@ async fn deliver(
             }
         }
     };
+    leased.suspect = framing == Framing::None;
     let answer = Answer { leased, buf, inward: Inward::new(framing), keep_alive };
     match handling {
         Handling::Pass => pass(conn, snapshot, request, answer).await,
@@ -298,23 +305,24 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
                 return end(conn, snapshot, answer, outward, keep, clean).await;
             }
             Ok(_) => {}
-            Err(reason) => return abort(conn, reason),
+            Err(reason) => return abort(conn, outward, reason),
         }
         if !conn.out.is_empty() && !conn.flush().await {
-            return abort(conn, Reason::ClientClosed);
+            return abort(conn, outward, Reason::ClientClosed);
         }
         match more(conn, snapshot, &mut answer).await {
             Ok(true) => {}
             Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
-            Err(reason) => return abort(conn, reason),
+            Err(reason) => return abort(conn, outward, reason),
         }
     }
 }
 
 /// Collects the body, has it screened or filtered, and sends what is left of it.
 async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
-    let content = match collect(conn, snapshot, &mut answer).await {
-        Ok(content) => content,
+    // The bytes are on the tenant's account until the client has taken them, not only until they are here.
+    let (content, _lease) = match collect(conn, snapshot, &mut answer).await {
+        Ok(collected) => collected,
         Err(reason) => return fail(conn, request, reason).await,
     };
     let Some(open) = &mut conn.open else { return After::Close };
@@ -340,13 +348,18 @@ async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead
 }
 
 /// Reads an answer's whole content, within the route's bound. What follows it stays in `answer.buf`.
-async fn collect(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer) -> Result<Vec<u8>, Reason> {
+/// Bytes that did not come with the head are leased.
+async fn collect(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    answer: &mut Answer,
+) -> Result<(Vec<u8>, Option<Lease>), Reason> {
     let (max, tenant) = {
         let open = conn.open.as_ref().ok_or(Reason::Internal)?;
         (snapshot.settings.config.routes[open.route].body_bytes_max, open.tenant_key())
     };
     let mut content = conn.worker.buffers.take();
-    let mut lease = None;
+    let mut lease: Option<Lease> = None;
     loop {
         let progress = answer.inward.advance(&answer.buf, &mut |data| content.extend_from_slice(data))?;
         if content.len() > max {
@@ -354,7 +367,7 @@ async fn collect(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer
         }
         if progress.done {
             answer.buf.drain(..progress.consumed);
-            return Ok(content);
+            return Ok((content, lease));
         }
         let bytes = (content.len() + READ_BYTES).next_multiple_of(READ_BYTES);
         let leased = match &mut lease {
@@ -368,7 +381,7 @@ async fn collect(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer
             return Err(Reason::Overloaded);
         }
         if !more(conn, snapshot, answer).await? {
-            return Ok(content);
+            return Ok((content, lease));
         }
     }
 }
@@ -416,7 +429,10 @@ async fn end(
         conn.out.extend_from_slice(write::LAST_CHUNK);
     }
     conn.watch.set_upstream(None);
-    if clean && answer.keep_alive && answer.inward.framing != Framing::UntilClose {
+    // A deadline that came with the last bytes has shut the socket down all the same.
+    let cut = conn.watch.cut() != Cut::No;
+    conn.watch.clear_deadline_cut();
+    if clean && !cut && answer.keep_alive && answer.inward.framing != Framing::UntilClose {
         let kept_max = snapshot.settings.config.upstreams[answer.leased.key.upstream].idle_connections_max;
         conn.worker.pool.give(answer.leased, mono_ns(), kept_max);
     }
@@ -425,9 +441,14 @@ async fn end(
     if conn.flush().await && keep { After::Reusable } else { After::Close }
 }
 
-/// The answer has begun and cannot be completed: the client must see it cut short.
-fn abort(conn: &mut Connection, reason: Reason) -> After {
+/// The answer has begun and cannot be completed: the client must see it cut short. Length and chunks show it; where
+/// the end of the connection is the end of the answer, only a reset does.
+fn abort(conn: &mut Connection, outward: Outward, reason: Reason) -> After {
     conn.finish(reason);
+    if outward == Outward::UntilClose {
+        // A client that is gone already needs no reset.
+        let _ = socket::reset_on_close(conn.stream.as_raw_fd());
+    }
     After::Close
 }
 

@@ -25,6 +25,9 @@ const WATCH_AFTER_NS: u64 = 50_000_000;
 /// An idle connection gives its buffer back after this long.
 const PARK_AFTER_NS: u64 = 1_000_000_000;
 
+/// A connection that is still there this long after its deadline cut it is closed altogether.
+const GRACE_NS: u64 = 1_000_000_000;
+
 /// What a connection is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
@@ -36,6 +39,8 @@ pub(super) enum Phase {
     Head,
     /// Reading a body.
     Body,
+    /// Waiting for a key, a lease or the log, each with a deadline of its own.
+    Govern,
     /// Waiting for, or passing on, an upstream's answer.
     Upstream,
     /// Writing to the client.
@@ -105,16 +110,19 @@ impl Watch {
     }
 
     fn cut_now(&self, why: Cut) {
-        if self.cut.get() == Cut::No {
+        let first = self.cut.get() == Cut::No;
+        if first {
             self.cut.set(why);
         }
-        // The client of a deadline that the upstream missed still gets its 504.
-        let keep_client = why == Cut::Deadline && self.phase.get() == Phase::Upstream;
         if let Some(fd) = self.upstream.get() {
-            shutdown(fd);
+            shutdown(fd, libc::SHUT_RDWR);
         }
-        if !keep_client {
-            shutdown(self.client);
+        match self.phase.get() {
+            // The client of a deadline that the upstream missed still gets its 504.
+            Phase::Upstream if first && why == Cut::Deadline => {}
+            // A client too slow to ask is told so (408); nothing more of it is read.
+            Phase::Head | Phase::Body if first && why == Cut::Deadline => shutdown(self.client, libc::SHUT_RD),
+            _ => shutdown(self.client, libc::SHUT_RDWR),
         }
     }
 }
@@ -207,11 +215,11 @@ impl Sweep {
         for (at, watch) in open.iter().enumerate() {
             let idle = matches!(watch.phase.get(), Phase::Idle | Phase::Parked);
             if watch.deadline_ns.get() <= now_ns {
-                watch.deadline_ns.set(u64::MAX);
+                watch.deadline_ns.set(now_ns.saturating_add(GRACE_NS));
                 watch.cut_now(Cut::Deadline);
             } else if idle && self.draining.get() {
                 watch.cut_now(Cut::Shutdown);
-            } else if watch.phase.get() == Phase::Idle && now_ns - watch.since_ns.get() > PARK_AFTER_NS {
+            } else if watch.phase.get() == Phase::Idle && now_ns.saturating_sub(watch.since_ns.get()) > PARK_AFTER_NS {
                 let canceller = watch.park.borrow_mut().take();
                 if let Some(canceller) = canceller {
                     *watch.park.borrow_mut() = Some(canceller.cancel());
@@ -259,9 +267,9 @@ impl Polled {
     }
 }
 
-fn shutdown(fd: RawFd) {
+fn shutdown(fd: RawFd, how: libc::c_int) {
     // SAFETY: shutdown(2) takes no memory; the connection that owns `fd` is registered, so it has not closed it yet.
-    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+    unsafe { libc::shutdown(fd, how) };
 }
 
 #[cfg(test)]
@@ -282,7 +290,7 @@ mod tests {
         let (mut client, server) = pair();
         let sweep = Sweep::default();
         let watch = sweep.add(server.as_raw_fd());
-        watch.enter(Phase::Head, 0, 1_000);
+        watch.enter(Phase::Idle, 0, 1_000);
         sweep.once(999, &mut Polled::default());
         assert_eq!(watch.cut(), Cut::No);
         sweep.once(1_000, &mut Polled::default());
@@ -290,6 +298,26 @@ mod tests {
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the client reads end of stream");
         sweep.remove(&watch);
         assert!(sweep.is_empty());
+    }
+
+    #[test]
+    fn a_client_too_slow_to_ask_is_told_so_and_closed_if_it_stays() {
+        use std::io::Write;
+        for phase in [Phase::Head, Phase::Body] {
+            let (mut client, mut server) = pair();
+            let sweep = Sweep::default();
+            let watch = sweep.add(server.as_raw_fd());
+            watch.enter(phase, 0, 1_000);
+            sweep.once(1_000, &mut Polled::default());
+            assert_eq!(watch.cut(), Cut::Deadline);
+            assert_eq!(server.read(&mut [0; 1]).unwrap(), 0, "a pending read ends");
+            server.write_all(b"408").unwrap();
+            let mut told = [0; 3];
+            client.read_exact(&mut told).unwrap();
+            assert_eq!(&told, b"408");
+            sweep.once(1_000 + GRACE_NS, &mut Polled::default());
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "closed at the end of its grace");
+        }
     }
 
     #[test]
@@ -338,11 +366,14 @@ mod tests {
     fn draining_closes_idle_connections_only() {
         let (_a, idle) = pair();
         let (_b, busy) = pair();
+        let (_c, waiting) = pair();
         let sweep = Sweep::default();
         let (idle, busy) = (sweep.add(idle.as_raw_fd()), sweep.add(busy.as_raw_fd()));
+        let waiting = sweep.add(waiting.as_raw_fd());
         busy.enter(Phase::Body, 0, u64::MAX);
+        waiting.enter(Phase::Govern, 0, u64::MAX);
         sweep.drain();
         sweep.once(1, &mut Polled::default());
-        assert_eq!((idle.cut(), busy.cut()), (Cut::Shutdown, Cut::No));
+        assert_eq!((idle.cut(), busy.cut(), waiting.cut()), (Cut::Shutdown, Cut::No, Cut::No));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The pool's key is (address, TLS identity, credential, generation) (THREATS A20); upstreams are plain HTTP so far,
 //! and credential and generation live in the snapshot's generation, so the key is (upstream, address, generation). An
-//! idle connection that says anything, or that was idle for over a second and was closed meanwhile, is not used again:
+//! idle connection that says anything, or was closed meanwhile, is not used again:
 //! bytes beyond a framed answer would be read as the answer to somebody else's request.
 
 use std::cell::RefCell;
@@ -15,8 +15,9 @@ use hashbrown::HashMap;
 
 use super::runtime::{self, TcpStream};
 
-/// An idle connection younger than this is used without a look at it.
-const TRUSTED_NS: u64 = 1_000_000_000;
+/// An idle connection younger than this is used without a look at it (a system call): bytes that an upstream sends
+/// behind a framed answer come right after it, and so does the end of a connection it did not announce.
+const TRUSTED_NS: u64 = 1_000_000;
 
 /// Whose connections may be exchanged for one another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -32,6 +33,8 @@ pub(super) struct PoolKey {
 struct Idle {
     stream: TcpStream,
     since_ns: u64,
+    /// Looked at however short it was idle.
+    suspect: bool,
 }
 
 /// A worker's idle upstream connections.
@@ -48,6 +51,11 @@ pub(super) struct Leased {
     pub key: PoolKey,
     /// It served a request before: its peer may have closed it in the meantime.
     pub reused: bool,
+    /// The upstream took the whole request; a connection that it did not is not used again.
+    pub intact: bool,
+    /// Its last answer had no body (HEAD, 204, 304). Upstreams that send one all the same are the commonest way to
+    /// bytes that would be read as the next answer.
+    pub suspect: bool,
 }
 
 impl Pool {
@@ -56,9 +64,10 @@ impl Pool {
     pub(super) fn take(&self, key: PoolKey, now_ns: u64) -> Option<Leased> {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.get_mut(&key)?;
-        while let Some(Idle { stream, since_ns }) = of_key.pop() {
-            if now_ns.saturating_sub(since_ns) < TRUSTED_NS || is_silent(&stream) {
-                return Some(Leased { stream, key, reused: true });
+        while let Some(Idle { stream, since_ns, suspect }) = of_key.pop() {
+            let trusted = !suspect && now_ns.saturating_sub(since_ns) < TRUSTED_NS;
+            if trusted || is_silent(&stream) {
+                return Some(Leased { stream, key, reused: true, intact: true, suspect: false });
             }
         }
         None
@@ -73,15 +82,15 @@ impl Pool {
             .await
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
-        Ok(Leased { stream, key, reused: false })
+        Ok(Leased { stream, key, reused: false, intact: true, suspect: false })
     }
 
     /// Gives back a connection whose last answer was read to its framed end, nothing more.
     pub(super) fn give(&self, leased: Leased, now_ns: u64, kept_max: usize) {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.entry(leased.key).or_default();
-        if of_key.len() < kept_max {
-            of_key.push(Idle { stream: leased.stream, since_ns: now_ns });
+        if leased.intact && of_key.len() < kept_max {
+            of_key.push(Idle { stream: leased.stream, since_ns: now_ns, suspect: leased.suspect });
         }
     }
 
@@ -141,9 +150,20 @@ mod tests {
             assert!(pool.take(key, later).is_none(), "the peer spoke out of turn");
 
             pool.give(pool.connect(key, second).await.unwrap(), mono_ns(), 4);
-            let _quiet = listener.accept().unwrap().0;
+            let quiet = listener.accept().unwrap().0;
             assert!(pool.take(PoolKey { generation: 2, ..key }, later).is_none(), "another generation's");
-            assert!(pool.take(key, later).is_some_and(|leased| leased.reused));
+            let quiet_one = pool.take(key, later).unwrap();
+            assert!(quiet_one.reused);
+            drop(quiet);
+
+            pool.give(Leased { intact: false, ..quiet_one }, later, 4);
+            assert!(pool.take(key, later).is_none(), "it did not take its request");
+
+            let bodyless = Leased { suspect: true, ..pool.connect(key, second).await.unwrap() };
+            let mut talking = listener.accept().unwrap().0;
+            talking.write_all(b"a body to HEAD").unwrap();
+            pool.give(bodyless, later, 4);
+            assert!(pool.take(key, later).is_none(), "looked at however young it is");
         })
         .unwrap();
     }

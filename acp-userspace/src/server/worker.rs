@@ -35,7 +35,7 @@ use crate::reason::Reason;
 /// Between looks for idle upstream connections that have expired, and at the shared flags.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
-/// After `accept` failed for lack of descriptors or memory.
+/// After `accept` failed: for lack of descriptors or memory mostly, and never to be tried again in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A key that a token names and nobody has.
@@ -284,13 +284,12 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(&worker, stream, peer),
-            Err(error)
-                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) =>
-            {
+            // The client went away in the queue: the next one may be there already.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+            Err(error) => {
                 tracing::warn!(%error, "accept failed; pausing");
                 runtime::sleep(ACCEPT_PAUSE).await;
             }
-            Err(error) => tracing::debug!(%error, "accept failed"),
         }
     }
 }
