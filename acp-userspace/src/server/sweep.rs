@@ -108,13 +108,15 @@ impl Watch {
         if self.cut.get() == Cut::No {
             self.cut.set(why);
         }
-        // The client of a deadline that the upstream missed still gets its 504.
-        let keep_client = why == Cut::Deadline && self.phase.get() == Phase::Upstream;
         if let Some(fd) = self.upstream.get() {
-            shutdown(fd);
+            shutdown(fd, libc::SHUT_RDWR);
         }
-        if !keep_client {
-            shutdown(self.client);
+        match (why, self.phase.get()) {
+            // The client of a deadline that the upstream missed still gets its 504.
+            (Cut::Deadline, Phase::Upstream) => {}
+            // One that sends too slowly still gets its 408: only reading ends.
+            (Cut::Deadline, Phase::Head | Phase::Body | Phase::Drain) => shutdown(self.client, libc::SHUT_RD),
+            _ => shutdown(self.client, libc::SHUT_RDWR),
         }
     }
 }
@@ -259,15 +261,15 @@ impl Polled {
     }
 }
 
-fn shutdown(fd: RawFd) {
+fn shutdown(fd: RawFd, how: libc::c_int) {
     // SAFETY: shutdown(2) takes no memory; the connection that owns `fd` is registered, so it has not closed it yet.
-    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+    unsafe { libc::shutdown(fd, how) };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
@@ -282,7 +284,7 @@ mod tests {
         let (mut client, server) = pair();
         let sweep = Sweep::default();
         let watch = sweep.add(server.as_raw_fd());
-        watch.enter(Phase::Head, 0, 1_000);
+        watch.enter(Phase::Idle, 0, 1_000);
         sweep.once(999, &mut Polled::default());
         assert_eq!(watch.cut(), Cut::No);
         sweep.once(1_000, &mut Polled::default());
@@ -290,6 +292,21 @@ mod tests {
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the client reads end of stream");
         sweep.remove(&watch);
         assert!(sweep.is_empty());
+    }
+
+    #[test]
+    fn a_slow_sender_can_still_be_told_so() {
+        for phase in [Phase::Head, Phase::Body, Phase::Drain] {
+            let (mut client, mut server) = pair();
+            let sweep = Sweep::default();
+            let watch = sweep.add(server.as_raw_fd());
+            watch.enter(phase, 0, 1_000);
+            sweep.once(1_000, &mut Polled::default());
+            assert_eq!(watch.cut(), Cut::Deadline);
+            assert_eq!(server.read(&mut [0; 1]).unwrap(), 0, "reading is over");
+            server.write_all(b"4").unwrap();
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 1);
+        }
     }
 
     #[test]
@@ -309,7 +326,6 @@ mod tests {
 
     #[test]
     fn a_client_that_closed_is_seen_even_behind_unread_bytes() {
-        use std::io::Write;
         let (mut client, server) = pair();
         let sweep = Sweep::default();
         let watch = sweep.add(server.as_raw_fd());
