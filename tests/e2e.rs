@@ -10,6 +10,8 @@
 mod audit_question;
 #[path = "e2e/backend.rs"]
 mod backend;
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
 #[path = "e2e/client.rs"]
 mod client;
 #[path = "e2e/dev_checks.rs"]
@@ -20,3 +22,5 @@ mod mcp;
 mod process;
 #[path = "e2e/site.rs"]
 mod site;
+#[path = "e2e/transport.rs"]
+mod transport;
