@@ -18,6 +18,8 @@ mod client;
 mod dev_checks;
 #[path = "e2e/mcp.rs"]
 mod mcp;
+#[path = "e2e/operations.rs"]
+mod operations;
 #[path = "e2e/process.rs"]
 mod process;
 #[path = "e2e/site.rs"]
