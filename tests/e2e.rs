@@ -10,13 +10,19 @@
 mod audit_question;
 #[path = "e2e/backend.rs"]
 mod backend;
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
 #[path = "e2e/client.rs"]
 mod client;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
 #[path = "e2e/mcp.rs"]
 mod mcp;
+#[path = "e2e/operations.rs"]
+mod operations;
 #[path = "e2e/process.rs"]
 mod process;
 #[path = "e2e/site.rs"]
 mod site;
+#[path = "e2e/transport.rs"]
+mod transport;

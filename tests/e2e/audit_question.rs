@@ -212,14 +212,16 @@ fn a_changed_byte_is_caught_and_its_line_named() {
     let mut bytes = std::fs::read(&segment).expect("the segment");
     let needle = b"\"decision\":\"deny\"";
     let at = bytes.windows(needle.len()).position(|window| window == needle).expect("a refusal in the log");
-    let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let (before, behind) = bytes.split_at(at);
+    let lines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let block = behind.windows(9).position(|window| window == b"\n{\"block\"").expect("the record's block");
+    // Records are hashed block by block; the line that names the hash is the one that does not hold.
+    let line = lines(before) + lines(&behind[..=block]) + 1;
     bytes[at + needle.len() - 2] ^= 1;
     std::fs::write(&segment, &bytes).expect("the segment is ours");
     let (code, said) = verify(&site, &[]);
     assert_eq!(code, Some(1), "{said}");
-    let named = said.split("line ").nth(1).and_then(|rest| rest.split([':', ',']).next()?.trim().parse::<usize>().ok());
-    // Records are hashed block by block: the line named is the changed one's block.
-    assert!(named.is_some_and(|named| named >= 1 && named >= line.saturating_sub(1)), "line {line} changed: {said}");
+    assert!(said.contains(&format!("line {line}:")), "not line {line}: {said}");
 }
 
 #[test]

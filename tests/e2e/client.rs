@@ -86,6 +86,23 @@ impl Client {
         self.send(bytes).answer()
     }
 
+    /// Sends a request whose answer has a length; its status, or `None` when the gateway is gone.
+    pub(crate) fn try_ask(&mut self, request: &str) -> Option<u16> {
+        self.stream.write_all(request.as_bytes()).ok()?;
+        let whole = |buf: &[u8]| {
+            let head = buf.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+            let text = std::str::from_utf8(&buf[..head]).ok()?.to_ascii_lowercase();
+            let length: usize = text.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+            (buf.len() >= head + length).then_some(head + length)
+        };
+        while whole(&self.buf).is_none() {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.answer().status)
+    }
+
     /// Reads one answer with its body.
     #[track_caller]
     pub(crate) fn answer(&mut self) -> Answer {

@@ -85,7 +85,7 @@ impl Connection {
             }
             let (after, rest) = self.next_request(input).await;
             input = rest;
-            if after == After::Close || self.worker.sweep.draining() {
+            if after == After::Close || self.worker.draining() {
                 break;
             }
         }

@@ -403,7 +403,7 @@ async fn more(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer) -
 
 /// Writes the framing and the end of the head; true when the connection stays open behind the answer.
 fn end_head(conn: &mut Connection, request: &RequestHead<'_>, outward: Outward) -> bool {
-    let keep = request.keep_alive && outward != Outward::UntilClose && !conn.worker.sweep.draining();
+    let keep = request.keep_alive && outward != Outward::UntilClose && !conn.worker.draining();
     match outward {
         Outward::Length(length) => write::length(&mut conn.out, length),
         Outward::Chunked => write::chunked(&mut conn.out),
@@ -457,7 +457,7 @@ async fn fail(conn: &mut Connection, request: &RequestHead<'_>, reason: Reason) 
     conn.watch.set_upstream(None);
     let refused = conn.finish(reason);
     let Some(refused) = refused.filter(|_| reason != Reason::ClientClosed) else { return After::Close };
-    let keep = request.keep_alive && !reason.closes_connection() && !conn.worker.sweep.draining();
+    let keep = request.keep_alive && !reason.closes_connection() && !conn.worker.draining();
     conn.out.clear();
     let date = conn.worker.date();
     answer::write_refusal(&mut conn.out, &date, &refused, keep, request.method == "HEAD");

@@ -275,7 +275,7 @@ fn shutdown(fd: RawFd, how: libc::c_int) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
 
@@ -337,7 +337,6 @@ mod tests {
 
     #[test]
     fn a_client_that_closed_is_seen_even_behind_unread_bytes() {
-        use std::io::Write;
         let (mut client, server) = pair();
         let sweep = Sweep::default();
         let watch = sweep.add(server.as_raw_fd());

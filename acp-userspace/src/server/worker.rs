@@ -180,6 +180,11 @@ impl Worker {
         self.limits.get()
     }
 
+    /// Whether the gateway is on its way out: no connection is kept from then on, even before the sweep has noticed.
+    pub(super) fn draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire)
+    }
+
     /// The Date field's current text.
     pub(super) fn date(&self) -> [u8; DATE_LEN] {
         *self.date.borrow_mut().at(Now::read().unix_secs())

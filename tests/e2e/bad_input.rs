@@ -1,0 +1,392 @@
+//! What clients, issuers and upstreams should not send: each gets a problem document with the right code, or a closed
+//! connection; there is a record of it; and a bystander's connection never notices.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+
+use acp::identity::dev::DevIssuer;
+use serde_json::json;
+
+use crate::backend::{Backend, Then, json as answer_json, raw};
+use crate::client::{Client, get, post};
+use crate::site::{Extra, Gateway, Site, token, token_with};
+
+const PATH: &str = "/tools/crm/any/x";
+
+/// Bytes of a body that the tests' route takes.
+const BODY_MAX: usize = 64 * 1024;
+
+/// A route with one tool per method, and one to a dead upstream.
+fn sections(upstream: SocketAddr, dead: SocketAddr) -> String {
+    format!(
+        r#"
+[[upstream]]
+name = "crm"
+url = "http://{upstream}"
+allow_loopback = ["{upstream}"]
+read_timeout = "1s"
+[[upstream]]
+name = "dead"
+url = "http://{dead}"
+allow_loopback = ["{dead}"]
+[[route]]
+path = "/tools/crm"
+upstream = "crm"
+body_bytes_max = "64 KiB"
+[[route.tool]]
+name = "crm/any"
+match = {{ method = "POST", path = "any/*" }}
+verb = "read"
+[[route.tool]]
+name = "crm/read"
+match = {{ method = "GET", path = "any/*" }}
+verb = "read"
+[[route]]
+path = "/tools/dead"
+upstream = "dead"
+[[route.tool]]
+name = "crm/dead"
+match = {{ method = "GET", path = "any" }}
+verb = "read"
+"#
+    )
+}
+
+/// A gateway, and a connection to it that does nothing wrong.
+struct World {
+    backend: Backend,
+    site: Site,
+    gateway: Gateway,
+    bystander: Client,
+    token: String,
+}
+
+impl World {
+    #[track_caller]
+    fn new(backend: Backend, listen: &str) -> Self {
+        let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let sections = sections(backend.address, dead);
+        let site = Site::new(&Extra { listen, sections: &sections, ..Extra::default() });
+        let gateway = site.start();
+        let bystander = gateway.connect();
+        let mut world = Self { backend, site, gateway, bystander, token: token("auth0|alice") };
+        world.unharmed();
+        world
+    }
+
+    /// The bystander is still served, on the connection it always had.
+    #[track_caller]
+    fn unharmed(&mut self) {
+        let answer = self.bystander.ask(get("/tools/crm/any/fine", &token("auth0|bystander")));
+        assert_eq!(answer.status, 200, "the bystander: {answer:?}");
+    }
+
+    /// These bytes are answered so, and the log says the same.
+    #[track_caller]
+    fn check(&mut self, request: impl AsRef<[u8]>, status: u16, code: &str) -> Client {
+        let mut client = self.gateway.connect();
+        let answer = client.ask(request);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
+        let record = self.site.record(&answer.id());
+        assert_eq!(record["reason"], code, "{record}");
+        self.unharmed();
+        client
+    }
+
+    /// The same, and the gateway hangs up.
+    #[track_caller]
+    fn check_closes(&mut self, request: impl AsRef<[u8]>, status: u16, code: &str) {
+        self.check(request, status, code).assert_closed();
+    }
+
+    /// A POST with further fields and a body whose framing they give.
+    fn odd(&self, fields: &str, body: &str) -> String {
+        let token = &self.token;
+        format!("POST {PATH} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {token}\r\n{fields}\r\n{body}")
+    }
+
+    /// The upstream got nothing but what bystanders sent.
+    #[track_caller]
+    fn nothing_passed(self) {
+        let passed: Vec<_> =
+            self.backend.received().into_iter().filter(|got| !got.line.contains("/any/fine")).collect();
+        assert!(passed.is_empty(), "{passed:#?}");
+        self.gateway.stop();
+    }
+}
+
+#[test]
+fn malformed_heads_are_answered_and_hung_up_on() {
+    let mut world = World::new(Backend::plain(), "");
+    let token = world.token.clone();
+    world.check_closes("\u{1}\u{2}garbage\r\n\r\n", 400, "malformed_request");
+    world.check_closes(format!("GET {PATH} HTTP/1.1\nHost: gateway\n\n"), 400, "malformed_request");
+    world.check_closes(format!("GET {PATH} HTTP/1.1\r\n\r\n"), 400, "malformed_request");
+    world.check_closes(format!("GET {PATH} HTTP/2.0\r\nHost: gateway\r\n\r\n"), 400, "malformed_request");
+    world.check_closes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request");
+    world.check_closes(
+        format!("GET {PATH} HTTP/1.1\r\nHost: gateway\r\nBad Name: x\r\n\r\n"),
+        400,
+        "malformed_request",
+    );
+    world.check_closes(format!("GET {PATH} HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), 400, "malformed_request");
+    world.check_closes(get("/tools/crm/any/x#fragment", &token), 400, "ambiguous_path");
+    let long = "x".repeat(17 * 1024);
+    world.check_closes(format!("GET {PATH} HTTP/1.1\r\nHost: gateway\r\nLong: {long}\r\n\r\n"), 431, "head_too_large");
+    let many = "a: b\r\n".repeat(65);
+    world.check_closes(format!("GET {PATH} HTTP/1.1\r\nHost: gateway\r\n{many}\r\n"), 431, "head_too_large");
+    let twice = format!("Authorization: Bearer {token}\r\nContent-Length: 0\r\n");
+    world.check_closes(world.odd(&twice, ""), 400, "duplicate_authorization");
+    world.nothing_passed();
+}
+
+#[test]
+fn framing_that_two_readers_could_read_differently_is_hung_up_on() {
+    let mut world = World::new(Backend::plain(), "");
+    let json = "Content-Type: application/json\r\n";
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+    ] {
+        world.check_closes(world.odd(&format!("{json}{fields}"), "0\r\n\r\n"), 400, "ambiguous_framing");
+    }
+    world.check_closes(world.odd("Content-Length : 5\r\n", "hello"), 400, "malformed_request");
+    world.check_closes(world.odd("Content-Length: 5\nX: y\r\n", "hello"), 400, "malformed_request");
+    let chunked = format!("{json}Transfer-Encoding: chunked\r\n");
+    for body in ["5\nhello\r\n0\r\n\r\n", "zz\r\n", "2\r\n{}XX0\r\n\r\n", "-1\r\n"] {
+        world.check_closes(world.odd(&chunked, body), 400, "malformed_request");
+    }
+    world.nothing_passed();
+}
+
+#[test]
+fn paths_that_do_not_normalise_to_one_are_refused() {
+    let mut world = World::new(Backend::plain(), "");
+    for path in ["/tools/crm/any/..%2fx", "/tools/crm/any%2fx", "/tools/crm/../crm/any/x", "/tools/crm/any/%zz"] {
+        world.check(get(path, &world.token.clone()), 400, "ambiguous_path");
+    }
+    world.check(get("/nowhere", &world.token.clone()), 404, "unknown_route");
+    world.check(get("/tools/crm/ANY/x", &world.token.clone()), 404, "unknown_tool");
+    world.nothing_passed();
+}
+
+#[test]
+fn tokens_that_are_cut_or_alien_say_what_is_wrong_with_them() {
+    let mut world = World::new(Backend::plain(), "");
+    let good = world.token.clone();
+    let now = jiff::Timestamp::now().as_second();
+    let alien = DevIssuer::generate("test-key").expect("a key");
+    let forged =
+        alien.sign(&json!({"iss": "https://issuer.test/", "aud": "https://api.test", "sub": "x", "exp": now + 60}));
+    let (header, rest) = good.split_once('.').expect("a token has dots");
+    let (payload, _) = rest.split_once('.').expect("a token has dots");
+    for broken in
+        ["not.a.token", "e30", &good[..good.len() - 9], &forged.expect("a signature"), &format!("{header}.{payload}.")]
+    {
+        world.check(get(PATH, broken), 401, "invalid_token");
+    }
+    world.check(format!("GET {PATH} HTTP/1.1\r\nHost: gateway\r\n\r\n"), 401, "missing_token");
+    let with = |key: &str, value: serde_json::Value| get(PATH, &token_with(|claims| claims[key] = value));
+    world.check(with("iss", json!("https://elsewhere.test/")), 401, "unknown_issuer");
+    world.check(with("aud", json!("https://elsewhere.test")), 401, "wrong_audience");
+    world.check(with("exp", json!(now - 60)), 401, "expired_token");
+    world.check(with("nbf", json!(now + 600)), 401, "token_not_yet_valid");
+    world.check(with("exp", json!(now + 90 * 86_400)), 401, "token_lifetime");
+    world.nothing_passed();
+}
+
+#[test]
+fn a_key_that_nobody_has_is_unknown() {
+    let mut world = World::new(Backend::plain(), "");
+    let stranger = DevIssuer::generate("another-key").expect("a key");
+    let now = jiff::Timestamp::now().as_second();
+    let token = stranger.sign(&json!({
+        "iss": "https://issuer.test/", "aud": "https://api.test", "sub": "x", "org_id": "acme", "iat": now, "exp": now + 60,
+    }));
+    world.check(get(PATH, &token.expect("a signature")), 401, "unknown_key");
+    world.nothing_passed();
+}
+
+#[test]
+fn bodies_that_cannot_be_read_are_not_passed_on() {
+    let mut world = World::new(Backend::plain(), "");
+    let length = |body: &str| format!("Content-Length: {}\r\n", body.len());
+    let typed = |kind: &str, body: &str| format!("Content-Type: {kind}\r\n{}", length(body));
+    for kind in ["text/csv", "application/json; charset=utf-16", "multipart/form-data; boundary=x"] {
+        world.check(world.odd(&typed(kind, "{}"), "{}"), 415, "unsupported_media_type");
+    }
+    world.check(world.odd(&length("{}"), "{}"), 415, "unsupported_media_type");
+    let gzip = format!("{}Content-Encoding: gzip\r\n", typed("application/json", "{}"));
+    world.check(world.odd(&gzip, "{}"), 415, "unsupported_media_type");
+    for body in ["{", "nonsense", r#"{"a":1}{"b":2}"#, "{\"a\":\"\u{1}\"}", r#"{"a":01}"#] {
+        world.check(post(PATH, &world.token.clone(), body), 400, "invalid_json");
+    }
+    world.check(post(PATH, &world.token.clone(), r#"{"a":1,"\u0061":2}"#), 400, "duplicate_key");
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    world.check(post(PATH, &world.token.clone(), &deep), 400, "invalid_json");
+    world.nothing_passed();
+}
+
+#[test]
+fn a_body_beyond_its_bound_is_413_however_it_comes() {
+    let mut world = World::new(Backend::plain(), "");
+    let json = "Content-Type: application/json\r\n";
+    world.check(world.odd(&format!("{json}Content-Length: 9000000000\r\n"), ""), 413, "body_too_large");
+    world.check(
+        world.odd(&format!("{json}Content-Length: {}\r\nExpect: 100-continue\r\n", BODY_MAX + 1), ""),
+        413,
+        "body_too_large",
+    );
+    let body = format!("\"{}\"", "x".repeat(BODY_MAX - 1));
+    world.check(post(PATH, &world.token.clone(), &body), 413, "body_too_large");
+    let chunk = format!("{:x}\r\n{}\r\n", BODY_MAX + 1, "x".repeat(BODY_MAX + 1));
+    world.check(world.odd(&format!("{json}Transfer-Encoding: chunked\r\n"), &chunk), 413, "body_too_large");
+    let fits = format!("\"{}\"", "x".repeat(BODY_MAX - 2));
+    assert_eq!(world.gateway.ask(post(PATH, &world.token, &fits)).status, 200, "the bound itself is allowed");
+}
+
+#[test]
+fn heads_and_bodies_that_do_not_arrive_in_time_are_408() {
+    let mut world = World::new(Backend::plain(), "head_timeout = \"500ms\"\nbody_timeout = \"500ms\"");
+    world.check_closes(format!("GET {PATH} HTTP/1.1\r\nHost: gate"), 408, "request_timeout");
+    let late = world.odd("Content-Type: application/json\r\nContent-Length: 5\r\n", "{");
+    world.check_closes(late, 408, "request_timeout");
+    world.nothing_passed();
+}
+
+/// An upstream whose answer depends on the path's last word.
+fn liar() -> Backend {
+    Backend::start(|request, stream| {
+        let word = request.line.split(' ').nth(1).and_then(|path| path.rsplit('/').next()).unwrap_or("");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+        let lie = match word {
+            "lengths" => format!("{head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"),
+            "both" => format!("{head}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"),
+            "extra" => format!("{head}Content-Length: 2\r\n\r\n{{}}HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"),
+            "short" => format!("{head}Content-Length: 20\r\n\r\n{{}}"),
+            "cut" => format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n"),
+            "storm" => "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100),
+            "switch" => "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_owned(),
+            "garbage" => "lp0 on fire\r\n\r\n".to_owned(),
+            "silent" => String::new(),
+            "slow" => {
+                // Longer than the upstream's read_timeout: ends when the gateway hangs up.
+                let _ = std::io::Read::read(stream, &mut [0; 1]);
+                return Then::Close;
+            }
+            _ => return answer_json(stream, r#"{"ok":true}"#),
+        };
+        raw(stream, lie);
+        let _ = stream.flush();
+        if word == "extra" { Then::Keep } else { Then::Close }
+    })
+}
+
+#[test]
+fn an_upstream_that_is_dead_lies_or_dawdles_is_a_gateway_error() {
+    let mut world = World::new(liar(), "");
+    let token = world.token.clone();
+    world.check(get("/tools/dead/any", &token), 502, "upstream_failed");
+    world.check(get("/tools/crm/any/silent", &token), 502, "upstream_failed");
+    for word in ["lengths", "both", "storm", "switch", "garbage"] {
+        world.check(get(&format!("/tools/crm/any/{word}"), &token), 502, "upstream_framing");
+    }
+    world.check(get("/tools/crm/any/slow", &token), 504, "upstream_timeout");
+    world.gateway.stop();
+}
+
+#[test]
+fn bytes_behind_an_answer_are_nobodys_answer() {
+    let mut world = World::new(liar(), "");
+    let token = world.token.clone();
+    let mut client = world.gateway.connect();
+    for _ in 0..3 {
+        assert_eq!(client.ask(get("/tools/crm/any/extra", &token)).body, b"{}");
+        let next = client.ask(get("/tools/crm/any/fine", &token));
+        assert_eq!(next.body, br#"{"ok":true}"#, "the next request gets its own answer");
+        world.unharmed();
+    }
+    world.gateway.stop();
+}
+
+#[test]
+fn an_answer_cut_short_is_seen_to_be_cut_short() {
+    let mut world = World::new(liar(), "");
+    let token = world.token.clone();
+    for word in ["short", "cut"] {
+        let mut client = world.gateway.connect();
+        let head = client.send(get(&format!("/tools/crm/any/{word}"), &token)).head();
+        assert_eq!(head.status, 200);
+        let rest = client.rest();
+        assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 20, "{:?}", String::from_utf8_lossy(&rest));
+        let record = world.site.record(&head.id());
+        assert_eq!(record["reason"], "upstream_failed", "{record}");
+        world.unharmed();
+    }
+    world.gateway.stop();
+}
+
+#[test]
+fn without_keys_it_serves_503_and_is_degraded_not_unready() {
+    let backend = Backend::plain();
+    let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let jwks = format!("http://{dead}/jwks.json");
+    let sections = sections(backend.address, dead);
+    let site = Site::new(&Extra { jwks: Some(&jwks), sections: &sections, ..Extra::default() });
+    let gateway = site.start();
+    let ready = gateway.admin("/readyz");
+    assert_eq!(ready.status, 200);
+    assert!(ready.json()["degraded"][0].as_str().is_some_and(|why| why.contains("keys")), "{ready:?}");
+    let answer = gateway.ask(get(PATH, &token("auth0|alice")));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "keys_unavailable"));
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    assert_eq!(site.record(&answer.id())["reason"], "keys_unavailable");
+    gateway.stop();
+}
+
+/// What hides in the body of a request that is refused before its body is read.
+const HIDDEN: &str = "GET /admin HTTP/1.1\r\nHost: gateway\r\n\r\n";
+
+/// A refused request with the hidden one in its body, then a good one: the hidden one is never taken for a request
+/// (CVE-2025-4366, CVE-2026-2833).
+#[track_caller]
+fn check_hidden(world: &mut World, head: &str, body: &str, then: impl FnOnce(&mut Client)) {
+    let mut client = world.gateway.connect();
+    let refused = client.ask(format!("{head}{body}"));
+    assert_eq!(refused.status, 401, "{refused:?}");
+    then(&mut client);
+    client.send(get("/tools/crm/any/behind", &world.token).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    let rest = String::from_utf8_lossy(&client.rest()).into_owned();
+    let answers: Vec<_> = rest.match_indices("HTTP/1.1 ").map(|(at, _)| &rest[at + 9..at + 12]).collect();
+    assert!(answers.is_empty() || answers == ["200"], "closed, or exactly the next answer: {rest}");
+    world.unharmed();
+}
+
+#[test]
+fn the_body_of_a_refused_request_is_never_a_request() {
+    let mut world = World::new(Backend::plain(), "");
+    let length = format!("POST {PATH} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {}\r\n\r\n", HIDDEN.len());
+    let chunked = format!("POST {PATH} HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let expect = length.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    let chunk = format!("{:x}\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len());
+    check_hidden(&mut world, &length, HIDDEN, |_| ());
+    check_hidden(&mut world, &chunked, &chunk, |_| ());
+    check_hidden(&mut world, &expect, HIDDEN, |_| ());
+    check_hidden(&mut world, &length, "", |client| _ = client.send(HIDDEN));
+    check_hidden(&mut world, &chunked, "", |client| _ = client.send(&chunk));
+    check_hidden(&mut world, &expect, "", |client| _ = client.send(HIDDEN));
+    check_hidden(&mut world, &length, &HIDDEN[..10], |client| _ = client.send(&HIDDEN[10..]));
+
+    assert!(world.backend.received().iter().all(|got| !got.line.contains("admin")), "{:?}", world.backend.received());
+    let (site, gateway) = (world.site, world.gateway);
+    gateway.stop();
+    let taken = site.records(&[]).into_iter().filter(|record| record.to_string().contains("/admin"));
+    assert_eq!(taken.count(), 0, "no record of a request for /admin");
+}
