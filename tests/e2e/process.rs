@@ -52,7 +52,10 @@ pub(crate) fn run(command: &mut Command) -> Said {
 
 /// What a process wrote to one of its outputs so far, line by line.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+pub(crate) struct Lines(Arc<(Mutex<Heard>, Condvar)>);
+
+/// The lines so far, and whether the stream has ended.
+type Heard = (Vec<String>, bool);
 
 impl Lines {
     fn follow(output: impl Read + Send + 'static) -> Self {
