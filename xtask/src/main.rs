@@ -40,7 +40,7 @@ enum Task {
     /// Set up, build, and run every test.
     Test(test::Args),
     /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// What CI runs: formatting, lints, licences, documentation, tests.
     Ci,
 }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Task::Build(args) => build::run(&args),
         Task::Dev(args) => dev::run(&args),
         Task::Test(args) => test::run(&args),
-        Task::Bench(args) => bench::run(args),
+        Task::Bench(args) => bench::run(*args),
         Task::Ci => ci::run(),
     };
     if let Err(error) = result {
