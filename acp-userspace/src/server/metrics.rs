@@ -112,11 +112,11 @@ mod tests {
     fn requests_fall_into_their_reason_and_bucket() {
         let metrics = WorkerMetrics::default();
         metrics.finished(Reason::Allowed, 100_000);
-        metrics.finished(Reason::RateLimited, 100_001);
+        metrics.finished(Reason::RateLimited, 101_000);
         metrics.finished(Reason::RateLimited, 60_000_000_000);
         assert_eq!((metrics.requests(Reason::Allowed), metrics.requests(Reason::RateLimited)), (1, 2));
         let (buckets, sum) = metrics.latency();
         assert_eq!((buckets[0], buckets[1], buckets[14]), (1, 1, 1));
-        assert_eq!(sum, 60_000_200);
+        assert_eq!(sum, 60_000_201);
     }
 }
