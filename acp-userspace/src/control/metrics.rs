@@ -62,7 +62,11 @@ impl Collector for Gathering {
                 "Unverified refusals that a summary accounts for instead of a record each.",
                 get(&status.audit_summarised),
             ),
-            ("acp_kernel_refused", "Connections refused by the kernel before accept.", get(&status.kernel_refused)),
+            (
+                "acp_kernel_refused",
+                "Connections of sources under penalty refused, before accept or at it.",
+                get(&status.kernel_refused),
+            ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
             ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
             ("acp_config_reloads", "Configurations accepted after the first.", get(&status.reloads)),
@@ -122,4 +126,31 @@ fn latency(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Resul
     let mut metric: MetricEncoder<'_> =
         encoder.encode_descriptor("acp_request_duration_seconds", help, None, MetricType::Histogram)?;
     metric.encode_histogram::<NoLabels>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    const DOCS: &str = include_str!("../../../docs/metrics.md");
+
+    /// The families encoded above, by the only way they are named: a literal that starts with `acp_`.
+    fn exposed() -> BTreeSet<&'static str> {
+        let (code, _) = include_str!("metrics.rs").split_once("#[cfg(test)]").unwrap();
+        code.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("acp_")).collect()
+    }
+
+    /// The first column of the table, without the suffix that the encoder gives counters.
+    fn documented() -> BTreeSet<&'static str> {
+        let (_, table) = DOCS.split_once("<!-- metrics: begin -->").unwrap();
+        let (table, _) = table.split_once("<!-- metrics: end -->").unwrap();
+        let names = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+        names.map(|name| name.strip_suffix("_total").unwrap_or(name)).collect()
+    }
+
+    #[test]
+    fn every_metric_is_documented_and_every_documented_metric_exists() {
+        assert!(exposed().len() > 20, "{:?}", exposed());
+        assert_eq!(exposed(), documented());
+    }
 }
