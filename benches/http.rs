@@ -36,7 +36,8 @@ fn request_head() -> Vec<u8> {
 }
 
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
-    Content-Type: application/json\r\nContent-Length: 512\r\nConnection: keep-alive\r\nVary: Accept\r\nX-Trace: 1\r\n\r\n";
+    Content-Type: application/json\r\nContent-Length: 512\r\nConnection: keep-alive\r\n\
+    Vary: Accept\r\nX-Trace: 1\r\n\r\n";
 
 fn heads(c: &mut Criterion) {
     let head = request_head();

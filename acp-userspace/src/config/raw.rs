@@ -46,8 +46,8 @@ section! {
         address: SocketAddr = Required, "there is no safe guess";
         /// The URL that clients use. Audience checks and metadata are built from it, never from the Host field.
         public_url: String = Required, "a guess from the Host field could be forged";
-        /// Not available yet: a configuration with it is refused, never served in clear.
-        tls: Option<NotYet> = Absent, "terminate TLS in front until then";
+        /// Not available yet: a configuration with it is refused, never served in clear. Terminate TLS in front.
+        tls: Option<NotYet> = Absent, "";
         /// Proxies whose PROXY v2 and X-Forwarded-For are believed; as sources they are inert for the kernel.
         trusted_proxies: Vec<Key<Cidr>> = Toml("[]"), "whoever may set the client's address may hide behind another's";
         /// Worker threads, one per core; 0 = every core the process may run on.
@@ -61,17 +61,17 @@ section! {
         /// Bytes of a request body, unless the route says otherwise.
         body_bytes_max: Size = Toml("\"8 MiB\""), "a long chat with documents; every byte of it is scanned";
         /// Connections over all workers; further ones are closed at accept.
-        connections_max: u64 = Toml("10000"), "about 20 KiB each while active: 200 MiB";
+        connections_max: u64 = Toml("10000"), "each holds two descriptors while its upstream works";
         /// Bytes of bodies buffered over all workers.
         buffered_bytes_max: Size = Toml("\"256 MiB\""), "32 bodies of the largest size at once";
         /// The same for one tenant.
-        buffered_bytes_per_tenant_max: Size = Toml("\"64 MiB\""), "a quarter of the whole, so that four tenants have to collude";
+        buffered_bytes_per_tenant_max: Size = Toml("\"64 MiB\""), "a quarter of the whole: four have to collude";
         /// From the first byte of a request, or from accept, to the end of its head.
         head_timeout: Duration = Toml("\"10s\""), "a head is one packet or two; slower is an attack or a dead peer";
         /// For the whole body.
         body_timeout: Duration = Toml("\"30s\""), "8 MiB at 2.2 Mbit/s";
         /// Between requests of a kept-alive connection.
-        idle_timeout: Duration = Toml("\"75s\""), "nginx's; above the 60 s of common client pools, so that they close first";
+        idle_timeout: Duration = Toml("\"75s\""), "nginx's; client pools that give up at 60 s close first";
         /// For a client to take the bytes of one write.
         write_timeout: Duration = Toml("\"30s\""), "a stalled reader holds a buffer";
         /// Unread body that is drained after an early answer; with more to come the connection closes.
@@ -106,7 +106,7 @@ section! {
         /// Clock leeway on `exp` and `nbf`.
         leeway: Duration = Toml("\"30s\""), "synchronised clocks differ by less than a second; a minute helps thieves";
         /// Entries of each core's cache of verified tokens.
-        cache_entries: u64 = Toml("8192"), "about 1 KiB each; a miss costs one RS256 verification";
+        cache_entries: u64 = Toml("8192"), "as many users at once on one core; a miss costs one RS256 verification";
     }
 }
 
@@ -339,7 +339,7 @@ section! {
         /// Request content types besides `application/json`.
         content_types: Vec<Key<String>> = Toml("[]"), "arguments that policies read have to be JSON";
         /// Response headers passed on besides the built-in list.
-        response_headers: Vec<Key<String>> = Toml("[]"), "cookies, redirects and CORS of a backend are not the gateway's";
+        response_headers: Vec<Key<String>> = Toml("[]"), "a backend's cookies and redirects are not the gateway's";
         /// Whether Cookie is passed on.
         cookies: bool = Toml("false"), "ambient authority that no layer checked";
         /// Whether a client may shut down its sending side and still get the answer.

@@ -41,7 +41,7 @@ pub(super) struct KeyInfo {
     pub(super) keys: &'static [KeyInfo],
     pub(super) default: Fallback,
     pub(super) meaning: &'static str,
-    /// Why the default is what it is.
+    /// Why the default is what it is; for an absent one, what stands in for it.
     pub(super) why: &'static str,
 }
 

@@ -19,17 +19,23 @@ fn table(out: &mut String, path: &str, section: &KeyInfo) {
     let repeated = (section.type_name)().starts_with("list");
     let header = if repeated { format!("[[{path}]]") } else { format!("[{path}]") };
     out.push_str(&format!("## `{header}`\n\n{}\n\n", one_line(section.meaning)));
-    out.push_str("| key | type | default | meaning | why |\n|---|---|---|---|---|\n");
-    for key in section.keys.iter().filter(|key| key.keys.is_empty()) {
-        let default = match key.default {
-            Fallback::Required => "required".to_owned(),
-            Fallback::Absent => "–".to_owned(),
-            Fallback::Toml(text) => format!("`{text}`"),
+    let keys: Vec<_> = section.keys.iter().filter(|key| key.keys.is_empty()).collect();
+    if !keys.is_empty() {
+        out.push_str("| key | type | default | meaning | why |\n|---|---|---|---|---|\n");
+    }
+    for key in &keys {
+        let (default, why) = match key.default {
+            Fallback::Required => ("required".to_owned(), key.why),
+            // Without a value of its own, the reason says what stands in for it.
+            Fallback::Absent => (if key.why.is_empty() { "none" } else { key.why }.to_owned(), ""),
+            Fallback::Toml(text) => (format!("`{text}`"), key.why),
         };
         let (name, ty, meaning) = (key.name(), (key.type_name)(), one_line(key.meaning));
-        out.push_str(&format!("| `{name}` | {ty} | {default} | {meaning} | {} |\n", key.why));
+        out.push_str(&format!("| `{name}` | {ty} | {default} | {meaning} | {why} |\n"));
     }
-    out.push('\n');
+    if !keys.is_empty() {
+        out.push('\n');
+    }
     for below in section.keys.iter().filter(|key| !key.keys.is_empty()) {
         table(out, &format!("{path}.{}", below.name()), below);
     }

@@ -8,7 +8,7 @@
 //! - every line ends in CRLF; a lone CR or LF anywhere is an error (§2.2 lets a recipient accept a lone LF);
 //! - one empty line before a request is ignored (§2.2 asks for at least one), a second is an error;
 //! - `Content-Length` appears once, in digits without leading zeros; `Transfer-Encoding` appears once and says
-//!   `chunked`, in lower case if a client sends it; both together, or the latter on HTTP/1.0, are errors (§6.1, §6.3);
+//!   `chunked`, in lower case from a client; both together, or the latter on HTTP/1.0, are errors (§6.1, §6.3);
 //! - `Host` appears exactly once, on HTTP/1.0 too, and an absolute-form target has to name the same authority (§3.2);
 //! - paths hold RFC 3986 `pchar` and `/` only; the asterisk and authority forms are not served (`OPTIONS *`, CONNECT);
 //! - `Upgrade` to anything but `h2c` is refused; `h2c` offers, which some clients attach to every plain request, are

@@ -34,7 +34,7 @@ fn name(entry: &raw::Issuer) -> &str {
 fn issuer(raw: &raw::Issuer, single: bool, files: &Files<'_>, found: &mut Collector) -> Issuer {
     check_name(name(raw), &raw.name.at, found);
     found.expect(!raw.audience.is_empty(), &raw.audience.at, || {
-        "is empty, so every token would be for another service; name the audience that tokens for this gateway carry".to_owned()
+        "is empty, so every token would be for another service; name the audience of tokens for this gateway".to_owned()
     });
     for cidr in raw.allow_private.iter() {
         found.expect(!is_never(cidr), &cidr.at, || {

@@ -69,6 +69,7 @@ fn refuses_data_that_is_not_where_its_size_says() {
     check_refused("5\r\nhello!!\r\n0\r\n\r\n", ChunkError::LineEnding);
     check_refused("5\r\nhello\n0\r\n\r\n", ChunkError::LineEnding);
     check_refused("5\r\nhello\r0\r\n\r\n", ChunkError::LineEnding);
+    check_refused("5\r\nhelloX\n0\r\n\r\n", ChunkError::LineEnding);
     check_refused("0\r\n\rX", ChunkError::LineEnding);
 }
 

@@ -35,12 +35,20 @@ pub(super) struct Facts<'b> {
 }
 
 impl<'b> Facts<'b> {
-    /// Takes note of one field; those of no interest cost a comparison of lengths.
+    /// What all of a head's fields say.
     ///
     /// # Errors
     /// A repeated or malformed framing field, a repeated Host.
-    pub(super) fn note(&mut self, header: Header<'b>) -> Result<(), HeadError> {
-        let Header { name, value } = header;
+    pub(super) fn of(fields: &[httparse::Header<'b>]) -> Result<Self, HeadError> {
+        let mut facts = Self::default();
+        for field in fields {
+            facts.note(field.name, field.value)?;
+        }
+        Ok(facts)
+    }
+
+    /// Takes note of one field; those of no interest cost a comparison of lengths.
+    fn note(&mut self, name: &str, value: &'b [u8]) -> Result<(), HeadError> {
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => once(&mut self.host, value, HeadError::HostRepeated)?,
             6 if name.eq_ignore_ascii_case("expect") => once(&mut self.expect, value, HeadError::Expectation)?,
@@ -136,7 +144,7 @@ mod tests {
     fn reads_connection_options_as_a_list() {
         for (value, close) in [("close", true), ("keep-alive, Close", true), ("x-close", false), (" ,,close ", true)] {
             let mut facts = Facts::default();
-            facts.note(Header { name: "CONNECTION", value: value.as_bytes() }).unwrap();
+            facts.note("CONNECTION", value.as_bytes()).unwrap();
             assert_eq!(facts.close, close, "{value:?}");
         }
     }

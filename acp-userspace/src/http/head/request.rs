@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::fields::Facts;
-use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, Headers, RequestHead, scan, target};
+use super::{Framing, HEADERS_CAP, HeadError, HeadLimits, RequestHead, scan, target};
 
 /// The longest registered method has 17 characters (UPDATEREDIRECTREF); nothing sensible is longer than this.
 pub const METHOD_BYTES_MAX: usize = 32;
@@ -42,7 +42,7 @@ fn start_of_head(buf: &[u8]) -> Result<Option<usize>, HeadError> {
 }
 
 /// Parses the head at the beginning of `bytes`, which `start` bytes precede.
-#[inline]
+#[inline(always)]
 fn parse(bytes: &[u8], start: usize, headers_max: usize) -> Result<Option<RequestHead<'_>>, HeadError> {
     if bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
         return Err(HeadError::Http2Preface);
@@ -63,20 +63,7 @@ fn parse(bytes: &[u8], start: usize, headers_max: usize) -> Result<Option<Reques
     if method.len() > METHOD_BYTES_MAX {
         return Err(HeadError::RequestLine);
     }
-    let mut facts = Facts::default();
-    let headers = scan::fields(parsed.headers, &mut facts)?;
-    assemble(method, uri, version == 1, headers, &facts, start + len).map(Some)
-}
-
-#[inline]
-fn assemble<'b>(
-    method: &'b str,
-    uri: &'b str,
-    http11: bool,
-    headers: Headers<'b>,
-    facts: &Facts<'b>,
-    len: usize,
-) -> Result<RequestHead<'b>, HeadError> {
+    let facts = Facts::of(parsed.headers)?;
     let target = target::parse(uri)?;
     let host = target::host(facts.host.ok_or(HeadError::HostMissing)?)?;
     if target.authority.is_some_and(|authority| !authority.eq_ignore_ascii_case(host)) {
@@ -85,26 +72,31 @@ fn assemble<'b>(
     if facts.upgrade {
         return Err(HeadError::Upgrade);
     }
-    let framing = framing(facts, http11)?;
-    let expect_continue = match facts.expect {
-        None => false,
-        Some(value) if value.eq_ignore_ascii_case(b"100-continue") => http11,
-        Some(_) => return Err(HeadError::Expectation),
-    };
+    let http11 = version == 1;
+    let framing = framing(&facts, http11)?;
     let odd_body = matches!(method, "GET" | "HEAD") && !matches!(framing, Framing::None | Framing::Length(0));
-    Ok(RequestHead {
+    Ok(Some(RequestHead {
         method,
         path: target.path,
         query: target.query,
         host,
         http11,
-        headers,
+        headers: scan::fields(parsed.headers),
         framing,
         // An HTTP/1.0 client cannot be told where a streamed answer ends but by closing.
         keep_alive: http11 && !facts.close && !odd_body,
-        expect_continue,
-        len,
-    })
+        expect_continue: expectation(&facts)? && http11,
+        len: start + len,
+    }))
+}
+
+/// Whether `Expect: 100-continue` was sent.
+fn expectation(facts: &Facts<'_>) -> Result<bool, HeadError> {
+    match facts.expect {
+        None => Ok(false),
+        Some(value) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        Some(_) => Err(HeadError::Expectation),
+    }
 }
 
 /// RFC 9112 §6.3, the cases of a request.

@@ -25,7 +25,7 @@ pub fn parse_response<'b>(
 }
 
 /// Parses the head at the beginning of `bytes`.
-#[inline]
+#[inline(always)]
 fn parse(bytes: &[u8], request_is_head: bool, headers_max: usize) -> Result<Option<ResponseHead<'_>>, HeadError> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CAP];
     let mut parsed = httparse::Response::new(&mut []);
@@ -38,12 +38,11 @@ fn parse(bytes: &[u8], request_is_head: bool, headers_max: usize) -> Result<Opti
     if !scan::lines_end_in_crlf(&bytes[..len], parsed.headers) {
         return Err(HeadError::LineEnding);
     }
-    let mut facts = Facts::default();
-    let headers = scan::fields(parsed.headers, &mut facts)?;
+    let facts = Facts::of(parsed.headers)?;
     let http11 = version == 1;
     let framing = framing(status, request_is_head, http11, &facts)?;
     let keep_alive = http11 && !facts.close && framing != Framing::UntilClose;
-    Ok(Some(ResponseHead { status, headers, framing, keep_alive, len }))
+    Ok(Some(ResponseHead { status, headers: scan::fields(parsed.headers), framing, keep_alive, len }))
 }
 
 /// RFC 9112 §6.3, the cases of a response.

@@ -1,6 +1,6 @@
 //! Finding the end of a head, once, however many reads it takes.
 
-use super::{HeadError, Header};
+use super::{HeadError, Header, Headers};
 
 /// `tchar` of RFC 9110 §5.6.2.
 pub(in crate::http) const fn is_tchar(byte: u8) -> bool {
@@ -69,18 +69,10 @@ pub(super) fn lines_end_in_crlf(head: &[u8], fields: &[httparse::Header<'_>]) ->
         })
 }
 
-/// The fields of a head in our terms, each shown to `facts`.
-///
-/// # Errors
-/// Those of [`super::fields::Facts::note`].
-pub(super) fn fields<'b>(
-    parsed: &[httparse::Header<'b>],
-    facts: &mut super::fields::Facts<'b>,
-) -> Result<super::Headers<'b>, HeadError> {
-    for field in parsed {
-        facts.note(Header { name: field.name, value: field.value })?;
-    }
-    Ok(parsed.iter().map(|field| Header { name: field.name, value: field.value }).collect())
+/// The fields of a head in our terms.
+#[inline]
+pub(super) fn fields<'b>(parsed: &[httparse::Header<'b>]) -> Headers<'b> {
+    parsed.iter().map(|field| Header { name: field.name, value: field.value }).collect()
 }
 
 /// What httparse found, in our terms.
