@@ -11,7 +11,7 @@ use crate::text::CallerText;
 /// What is wrong with a token as a document, before any key is looked at. The client's or its issuer's fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum TokenFault {
-    /// Longer than [`super::token::TOKEN_BYTES_MAX`].
+    /// Longer than [`super::TOKEN_BYTES_MAX`].
     #[error("the token is too long")]
     TooLong,
     /// Not three segments: unsecured, encrypted (RFC 7516), or not a JWS at all.
