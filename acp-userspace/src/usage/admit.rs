@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -355,7 +356,8 @@ impl<'r> Attempt<'r> {
         let enforced_by_kernel = rule.kernel && rule.mode == Mode::Enforce;
         let ignored = enforced_by_kernel && {
             let key = self.plan.retry_mask ^ principal(self.identity, Per::User);
-            retry::note(&self.usage.limits, key, self.tenant, wait, self.tick)
+            // What counts is what the client was told: whole seconds, however soon the limit would admit it.
+            retry::note(&self.usage.limits, key, self.tenant, gcra::span(Duration::from_secs(secs)), self.tick)
         };
         let refused = refused(reason, &rule.id, secs);
         Refused { limit: Some(limit), kernel: enforced_by_kernel, ignored, ..refused }

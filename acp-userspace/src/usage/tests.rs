@@ -162,6 +162,16 @@ fn coming_back_inside_retry_after_is_marked_for_limits_that_reach_the_kernel() {
 }
 
 #[test]
+fn what_counts_as_early_is_the_advice_given_not_when_a_fast_limit_would_admit() {
+    let world = limits(vec![limit("user", Per::User, 200, 1)]);
+    let ann = identity("acme", "ann");
+    let flood = |ms| (0..).find_map(|call| refusal(&world, &ann, call, ms)).unwrap();
+    let first = flood(0);
+    assert_eq!((first.retry_after_secs, first.ignored), (1, false));
+    assert!(flood(400).ignored, "told to wait a second, back after 0.4 s");
+}
+
+#[test]
 fn a_tenant_over_its_share_of_slots_is_refused_and_others_are_not() {
     let world = World::new(&UsageConfig {
         rate_limits: vec![limit("user", Per::User, 5, 60)],
