@@ -36,7 +36,7 @@ pub use revocation::{REVOCATIONS_MAX, Revocation, Revocations, TooManyRevocation
 pub use token::TOKEN_BYTES_MAX;
 pub use verify::TokenHashKey;
 
-use cache::Verified;
+use cache::{TokenHash, Verified};
 
 /// One normalised identity, whatever the issuer calls its claims. Made once per verified token, shared by every
 /// request that carries it. Holds nothing that depends on a route (THREATS A6).
@@ -127,13 +127,15 @@ pub fn authenticate<'a>(
     if authorization.next().is_some() {
         return Err(IdentityError::DuplicateAuthorization);
     }
-    if let Some(verified) = last.get(field).filter(|verified| verified.is_current(trust)) {
+    let token = bearer(field)?;
+    let hash = cache.hash(token);
+    if let Some(verified) = last.get(hash, token).filter(|verified| verified.is_current(trust)) {
         cache.counts.connection_hits += 1;
         return admit(verified, trust, route, now);
     }
-    let verified = look_up(bearer(field)?, trust, cache, now)?;
+    let verified = look_up(token, hash, trust, cache, now)?;
     let admitted = admit(&verified, trust, route, now);
-    last.set(field, verified);
+    last.set(hash, verified);
     admitted
 }
 
@@ -148,15 +150,21 @@ fn bearer(field: &[u8]) -> Result<&[u8], IdentityError> {
 }
 
 /// The token's verified claims: from the cache, else by verifying it, and then into the cache.
-fn look_up(token: &[u8], trust: Trust<'_>, cache: &mut TokenCache, now: Now) -> Result<Arc<Verified>, IdentityError> {
+fn look_up(
+    token: &[u8],
+    hash: TokenHash,
+    trust: Trust<'_>,
+    cache: &mut TokenCache,
+    now: Now,
+) -> Result<Arc<Verified>, IdentityError> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(TokenFault::TooLong.into());
     }
-    let digest = cache::token_digest(token);
-    if let Some(verified) = cache.get(&digest).filter(|verified| verified.is_current(trust)).map(Arc::clone) {
+    if let Some(verified) = cache.get(hash, token).filter(|verified| verified.is_current(trust)).map(Arc::clone) {
         cache.counts.core_hits += 1;
         return Ok(verified);
     }
+    let digest = cache::token_digest(token);
     if cache.is_refused(&digest, trust.keys.generation(), now) {
         cache.counts.refused_again += 1;
         return Err(IdentityError::BadSignature);
@@ -167,7 +175,7 @@ fn look_up(token: &[u8], trust: Trust<'_>, cache: &mut TokenCache, now: Now) -> 
         cache.refuse(digest, trust.keys.generation(), now);
     }
     let verified = Arc::new(verified?);
-    cache.insert(digest, Arc::clone(&verified));
+    cache.insert(hash, Arc::clone(&verified));
     Ok(verified)
 }
 

@@ -1,8 +1,10 @@
-//! Tokens already verified: per core by SHA-256 of the whole token, and per connection by the bytes of the field.
+//! Tokens already verified, per core and per connection, found by comparing the *whole* token.
 //!
 //! A cached entry says: signature good, these claims, this issuer entry, this key. Nothing in it depends on a route, and
-//! every use is judged again by [`super::authenticate`] (THREATS A6). The key is the digest of the *whole* token: a prefix
-//! or a short hash would hand one caller another's identity (CVE-2026-35030).
+//! every use is judged again by [`super::authenticate`] (THREATS A6). A hash only says where to look: equality of every
+//! byte decides, so no prefix or short hash can hand one caller another's identity (CVE-2026-35030). The hash is taken
+//! of the token's end, which is its signature and as good as random: only its issuer could aim two tokens at one slot.
+//! The price is the tokens themselves in memory, at most [`super::TOKEN_BYTES_MAX`] bytes each; they are never printed.
 //!
 //! Bounds: [`TokenCache`] holds the configured number of entries; when full, a tenant with more than
 //! [`TENANT_SHARE_PERCENT`] of them evicts its own, otherwise tenants over their share go first (CLOCK within each), so
@@ -10,10 +12,13 @@
 //! only, for [`REFUSED_NS`], and are void when the keys change. A connection remembers one token.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use hashbrown::HashTable;
 
 use super::jwks::VerifyingKey;
 use super::verify::TokenHashKey;
@@ -30,13 +35,20 @@ pub(super) const REFUSED_NS: u64 = 5_000_000_000;
 /// Slots for bad signatures; 12 KiB, overwritten at will.
 const REFUSED_SLOTS: usize = 256;
 
-/// SHA-256 of a whole token.
+/// Bytes of a token's end that its hash is taken of: the last 192 bits of an RS256 signature.
+const HASHED_BYTES: usize = 32;
+
+/// SHA-256 of a whole token: names those whose signature was bad, which are not kept.
 pub(super) type TokenDigest = [u8; 32];
 
+/// Where to look for a token; says nothing about equality.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct TokenHash(u64);
+
 /// A token whose signature and claims were verified.
-#[derive(Debug)]
 pub(super) struct Verified {
     pub(super) identity: Arc<Identity>,
+    token: Box<[u8]>,
     issuer_index: usize,
     key: Arc<VerifyingKey>,
     /// Table key of `jti`, if it has one.
@@ -49,6 +61,7 @@ pub(super) struct Verified {
 
 impl Verified {
     pub(super) fn new(
+        token: &[u8],
         identity: Arc<Identity>,
         issuer_index: usize,
         key: Arc<VerifyingKey>,
@@ -57,7 +70,7 @@ impl Verified {
     ) -> Self {
         let revocation_epoch = AtomicU64::new(0);
         let keys_generation = AtomicU64::new(keys_generation);
-        Self { identity, issuer_index, key, token_id, keys_generation, revocation_epoch }
+        Self { identity, token: token.into(), issuer_index, key, token_id, keys_generation, revocation_epoch }
     }
 
     /// Whether the snapshot still has the issuer entry and the key it was verified with. If not, it is as if the token
@@ -94,38 +107,40 @@ impl Verified {
     }
 }
 
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
 /// The token of the previous request on one connection, so that repeating it costs a comparison.
 ///
 /// The comparison is not constant-time: whoever shares a connection shares its proxy, and the difference is about a
 /// nanosecond per 32 bytes of a string with 256 bytes of signature at its end.
 #[derive(Debug, Default)]
 pub struct ConnectionToken {
-    field: Vec<u8>,
-    verified: Option<Arc<Verified>>,
+    last: Option<(TokenHash, Arc<Verified>)>,
 }
 
 impl ConnectionToken {
-    pub(super) fn get(&self, field: &[u8]) -> Option<&Arc<Verified>> {
-        self.verified.as_ref().filter(|_| self.field == field)
+    pub(super) fn get(&self, hash: TokenHash, token: &[u8]) -> Option<&Arc<Verified>> {
+        self.last.as_ref().filter(|(of_last, last)| *of_last == hash && *last.token == *token).map(|(_, last)| last)
     }
 
-    pub(super) fn set(&mut self, field: &[u8], verified: Arc<Verified>) {
-        self.field.clear();
-        self.field.extend_from_slice(field);
-        self.verified = Some(verified);
+    pub(super) fn set(&mut self, hash: TokenHash, verified: Arc<Verified>) {
+        self.last = Some((hash, verified));
     }
 
     /// Forgets the token; the next request is looked up afresh.
     pub fn clear(&mut self) {
-        self.field.clear();
-        self.verified = None;
+        self.last = None;
     }
 }
 
 /// How tokens were judged since the cache was made; for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CacheCounts {
-    /// Same field as the connection's previous request.
+    /// Same token as the connection's previous request.
     pub connection_hits: u64,
     /// Found in the core's cache.
     pub core_hits: u64,
@@ -138,7 +153,8 @@ pub struct CacheCounts {
 /// One core's verified tokens.
 #[derive(Debug)]
 pub struct TokenCache {
-    index: HashMap<TokenDigest, usize>,
+    index: HashTable<usize>,
+    hasher: RandomState,
     slots: Vec<Slot>,
     hand: usize,
     entries_max: usize,
@@ -153,7 +169,7 @@ pub struct TokenCache {
 
 #[derive(Debug)]
 struct Slot {
-    digest: TokenDigest,
+    hash: TokenHash,
     verified: Arc<Verified>,
     /// CLOCK's bit: used since the hand last passed.
     used: bool,
@@ -172,7 +188,8 @@ impl TokenCache {
     pub fn new(entries_max: usize, hash_key: TokenHashKey) -> Self {
         let free = Refused { digest: [0; 32], keys_generation: 0, until_mono_ns: 0 };
         Self {
-            index: HashMap::new(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
             slots: Vec::new(),
             hand: 0,
             entries_max: entries_max.max(1),
@@ -207,14 +224,24 @@ impl TokenCache {
         &self.hash_key
     }
 
-    pub(super) fn get(&mut self, digest: &TokenDigest) -> Option<&Arc<Verified>> {
-        let slot = &mut self.slots[*self.index.get(digest)?];
+    /// The hash to look a token up by, here and on connections.
+    pub(super) fn hash(&self, token: &[u8]) -> TokenHash {
+        TokenHash(self.hasher.hash_one(&token[token.len().saturating_sub(HASHED_BYTES)..]))
+    }
+
+    pub(super) fn get(&mut self, hash: TokenHash, token: &[u8]) -> Option<&Arc<Verified>> {
+        let at = self.find(hash, token)?;
+        let slot = &mut self.slots[at];
         slot.used = true;
         Some(&slot.verified)
     }
 
-    pub(super) fn insert(&mut self, digest: TokenDigest, verified: Arc<Verified>) {
-        if let Some(&at) = self.index.get(&digest) {
+    fn find(&self, hash: TokenHash, token: &[u8]) -> Option<usize> {
+        self.index.find(hash.0, |at| *self.slots[*at].verified.token == *token).copied()
+    }
+
+    pub(super) fn insert(&mut self, hash: TokenHash, verified: Arc<Verified>) {
+        if let Some(at) = self.find(hash, &verified.token) {
             self.remove(at);
         }
         if self.slots.len() >= self.entries_max {
@@ -224,8 +251,9 @@ impl TokenCache {
         let count = self.tenants.entry(verified.identity.tenant_key).or_default();
         *count += 1;
         self.tenants_over += usize::from(*count == self.share + 1);
-        self.index.insert(digest, self.slots.len());
-        self.slots.push(Slot { digest, verified, used: false });
+        let slots = &self.slots;
+        self.index.insert_unique(hash.0, slots.len(), |at| slots[*at].hash.0);
+        self.slots.push(Slot { hash, verified, used: false });
     }
 
     /// Remembers that this token's signature is bad under these keys.
@@ -260,9 +288,14 @@ impl TokenCache {
     /// Frees a slot. The last one takes its place, so the hand's order is only roughly that of insertion.
     fn remove(&mut self, at: usize) {
         let slot = self.slots.swap_remove(at);
-        self.index.remove(&slot.digest);
+        if let Ok(entry) = self.index.find_entry(slot.hash.0, |other| *other == at) {
+            entry.remove();
+        }
         if let Some(moved) = self.slots.get(at) {
-            self.index.insert(moved.digest, at);
+            let from = self.slots.len();
+            if let Some(entry) = self.index.find_mut(moved.hash.0, |other| *other == from) {
+                *entry = at;
+            }
         }
         let tenant = slot.verified.identity.tenant_key;
         if let Some(count) = self.tenants.get_mut(&tenant) {

@@ -72,7 +72,7 @@ pub(super) fn verify(
     check_signature(&token, key)?;
     let token_id = claims.token_id.as_deref().map(|id| token_key(&issuer.name, id));
     let identity = Arc::new(identity(claims, issuer, key, hash_key.hash(bytes))?);
-    Ok(Verified::new(identity, index, Arc::clone(key), token_id, trust.keys.generation()))
+    Ok(Verified::new(bytes, identity, index, Arc::clone(key), token_id, trust.keys.generation()))
 }
 
 /// Checks the signature alone; `BadSignature` is the one failure worth remembering for a few seconds.
