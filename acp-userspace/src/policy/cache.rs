@@ -34,6 +34,8 @@ pub struct DecisionCache {
     /// [`PolicySet::stamp`] of all entries.
     stamp: u64,
     bound: Clock<(Key128, u32), Arc<Bound>>,
+    /// The one asked for last: a request asks twice, whether the tool may be known of and whether it may be called.
+    latest: Option<(Key128, u32, Arc<Bound>)>,
     decisions: Clock<DecisionKey, Verdict>,
     profiles: Clock<Key128, Arc<Profile>>,
     slices: Clock<(u32, SmallVec<[u32; 8]>), Arc<Slice>>,
@@ -79,6 +81,7 @@ impl DecisionCache {
         Self {
             stamp: 0,
             bound: Clock::new(DECISIONS_MAX),
+            latest: None,
             decisions: Clock::new(DECISIONS_MAX),
             profiles: Clock::new(PROFILES_MAX),
             slices: Clock::new(SLICES_MAX),
@@ -97,12 +100,19 @@ impl DecisionCache {
     ) -> Arc<Bound> {
         self.follow(set);
         let number = number(resource);
-        let hash = self.bound.hash((identity.digest.0, number));
-        if let Some(bound) = self.bound.get(hash, |key| *key == (identity.digest, number)) {
+        if let Some((who, what, bound)) = &self.latest
+            && (*who, *what) == (identity.digest, number)
+        {
             return Arc::clone(bound);
         }
-        let bound = Arc::new(self.find_out(identity, number, target, set));
-        self.bound.insert(hash, (identity.digest, number), Arc::clone(&bound));
+        let hash = self.bound.hash((identity.digest.0, number));
+        let known = self.bound.get(hash, |key| *key == (identity.digest, number)).map(|bound| Arc::clone(bound));
+        let bound = known.unwrap_or_else(|| {
+            let bound = Arc::new(self.find_out(identity, number, target, set));
+            self.bound.insert(hash, (identity.digest, number), Arc::clone(&bound));
+            bound
+        });
+        self.latest = Some((identity.digest, number, Arc::clone(&bound)));
         bound
     }
 
@@ -146,6 +156,7 @@ impl DecisionCache {
     fn follow(&mut self, set: &PolicySet) {
         if self.stamp != set.stamp() {
             self.bound.clear();
+            self.latest = None;
             self.decisions.clear();
             self.profiles.clear();
             self.slices.clear();
