@@ -21,6 +21,12 @@ impl Now {
         Self { wall_ns: clock_ns(libc::CLOCK_REALTIME), mono_ns: clock_ns(libc::CLOCK_MONOTONIC) }
     }
 
+    /// The same instant `mono_ns` later on both clocks: one reading where the wall clock's own opinion does not matter.
+    #[must_use]
+    pub const fn at(self, mono_ns: u64) -> Self {
+        Self { wall_ns: self.wall_ns.saturating_add(mono_ns.saturating_sub(self.mono_ns)), mono_ns }
+    }
+
     /// Whole seconds since the Unix epoch, the unit of JWT's NumericDate (RFC 7519 §2).
     #[must_use]
     pub const fn unix_secs(self) -> u64 {
@@ -32,6 +38,13 @@ impl Now {
 #[must_use]
 pub fn mono_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// CLOCK_MONOTONIC as of the last timer tick, at most 10 ms behind [`mono_ns`] and never ahead of it: for deadlines that
+/// are swept at longer intervals (one vDSO call that reads no counter, about 5 ns).
+#[must_use]
+pub fn tick_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC_COARSE)
 }
 
 fn clock_ns(clock: libc::clockid_t) -> u64 {

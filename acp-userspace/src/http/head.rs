@@ -53,8 +53,8 @@ pub struct Header<'b> {
     pub value: &'b [u8],
 }
 
-/// The fields of a head, in order; more than 32 cost an allocation.
-pub type Headers<'b> = SmallVec<[Header<'b>; 32]>;
+/// The fields of a head, in order; more than 16 cost an allocation. A head is moved a few times, so its size counts.
+pub type Headers<'b> = SmallVec<[Header<'b>; 16]>;
 
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -105,7 +105,13 @@ impl Governed {
         &self.trail.snapshot
     }
 
-    /// Nanoseconds since the request's head was complete.
+    /// When its head was complete.
+    #[must_use]
+    pub fn began(&self) -> Now {
+        self.trail.now
+    }
+
+    /// Nanoseconds since then.
     #[must_use]
     pub fn elapsed_ns(&self, now: Now) -> u64 {
         now.mono_ns.saturating_sub(self.trail.now.mono_ns)

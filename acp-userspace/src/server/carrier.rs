@@ -11,7 +11,7 @@ use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::worker::{KeyWanted, Signal};
 use crate::audit::ring::Position;
-use crate::clock::mono_ns;
+use crate::clock::{mono_ns, tick_ns};
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
 use crate::pipeline::{Carrier, Current};
@@ -45,7 +45,7 @@ impl<'c> ClientBody<'c> {
                 return true;
             }
             // Whatever phase came before, its deadline is over, and a drain must not take the request for idle.
-            self.conn.watch.enter(Phase::Govern, mono_ns(), u64::MAX);
+            self.conn.watch.enter(Phase::Govern, tick_ns(), u64::MAX);
             if mono_ns() >= deadline || self.conn.watch.cut() != Cut::No {
                 return false;
             }
@@ -96,7 +96,7 @@ impl Carrier for ClientBody<'_> {
         if self.body.is_complete() {
             return Ok(());
         }
-        let now = mono_ns();
+        let now = tick_ns();
         self.conn.watch.enter(Phase::Body, now, now + self.conn.worker.times().body_ns);
         let quota = Rc::clone(&self.conn.worker.quota);
         let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;

@@ -14,7 +14,7 @@ use super::relay;
 use super::runtime::{self, AsyncWriteRent, CancelableAsyncReadRent, IoBufMut, TcpStream};
 use super::sweep::{Cut, Phase, Watch};
 use super::worker::Worker;
-use crate::clock::{Now, mono_ns};
+use crate::clock::{Now, mono_ns, tick_ns};
 use crate::http::head::{self, RequestHead};
 use crate::identity::ConnectionToken;
 use crate::ids::Key128;
@@ -96,7 +96,7 @@ impl Connection {
     /// Waits for a request to begin. A connection that stays idle gives its buffer back and waits without one.
     /// Empty when the client closed or was cut.
     async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Vec<u8> {
-        let now = mono_ns();
+        let now = tick_ns();
         self.watch.enter(Phase::Idle, now, now + self.worker.times().idle_ns);
         loop {
             if buf.capacity() == 0 {
@@ -156,7 +156,7 @@ impl Connection {
                 None => {}
             }
             if !std::mem::replace(&mut waiting, true) {
-                let now = mono_ns();
+                let now = tick_ns();
                 self.watch.enter(Phase::Head, now, now + self.worker.times().head_ns);
             }
             if input.capacity() - input.len() < HEAD_READ_BYTES {
@@ -208,7 +208,7 @@ impl Connection {
             return After::Close;
         }
         if reusable {
-            let now = mono_ns();
+            let now = tick_ns();
             self.watch.enter(Phase::Drain, now, now + self.worker.times().body_ns);
             if body.drain(&mut self.stream, input, drain_max).await == After::Reusable {
                 return After::Reusable;
@@ -235,14 +235,14 @@ impl Connection {
     /// Ends the request under way: settles its hold, logs its outcome. `None` if there was none.
     pub(super) fn finish(&mut self, reason: Reason) -> Option<Refused> {
         let governed = self.open.take()?;
-        let now = Now::read();
+        let now = governed.began().at(mono_ns());
         self.worker.metrics.finished(reason, governed.elapsed_ns(now));
         Some(pipeline::finish(*governed, reason, now))
     }
 
     /// Writes `out`; false when the client is gone.
     pub(super) async fn flush(&mut self) -> bool {
-        let now = mono_ns();
+        let now = tick_ns();
         self.watch.enter(Phase::Write, now, now + self.worker.times().write_ns);
         let (written, out) = runtime::write_all(&mut self.stream, std::mem::take(&mut self.out)).await;
         self.out = out;
@@ -253,7 +253,7 @@ impl Connection {
     /// Closes so that the client can still read what was written: a socket closed over unread bytes sends RST, which
     /// makes the client drop the answer (RFC 9112 §9.6).
     async fn linger(&mut self) {
-        let now = mono_ns();
+        let now = tick_ns();
         self.watch.enter(Phase::Drain, now, now + LINGER_NS);
         if self.stream.shutdown().await.is_err() {
             return;

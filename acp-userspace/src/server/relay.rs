@@ -5,6 +5,7 @@
 //! to an upstream is reused only after an answer that ended exactly where its framing said.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::upstream::{Leased, PoolKey};
-use crate::clock::mono_ns;
+use crate::clock::{mono_ns, tick_ns};
 use crate::http::chunked::Decoder;
 use crate::http::head::{self, Framing, RequestHead, ResponseHead};
 use crate::http::write;
+use crate::ids::Key128;
 use crate::kernel::socket;
 use crate::pipeline::{self, Governed, Handling, Screening, Snapshot};
 use crate::reason::Reason;
@@ -45,8 +47,10 @@ enum Outward {
 /// An upstream's answer while it is passed on.
 struct Answer {
     leased: Leased,
-    /// What was read and not yet used.
+    /// What was read.
     buf: Vec<u8>,
+    /// How much of it was used: the head, then the body piece by piece.
+    used: usize,
     inward: Inward,
     keep_alive: bool,
 }
@@ -62,6 +66,13 @@ struct Inward {
 struct Progress {
     consumed: usize,
     done: bool,
+}
+
+impl Answer {
+    /// What was read and not yet used.
+    fn rest(&self) -> &[u8] {
+        &self.buf[self.used..]
+    }
 }
 
 impl Inward {
@@ -128,7 +139,7 @@ async fn obtain(
     let key = PoolKey { upstream, address, generation: snapshot.settings.generation };
     let config = &snapshot.settings.config.upstreams[upstream];
     let read_ns = config.read_timeout.as_nanos() as u64;
-    let mut pooled = conn.worker.pool.take(key, mono_ns());
+    let mut pooled = conn.worker.pool.take(key);
     loop {
         let mut leased = match pooled.take() {
             Some(leased) => leased,
@@ -137,7 +148,7 @@ async fn obtain(
                 Err(reason) => return (Err(reason), request),
             },
         };
-        let now = mono_ns();
+        let now = tick_ns();
         conn.watch.set_upstream(Some(leased.stream.as_raw_fd()));
         conn.watch.enter(Phase::Upstream, now, now + read_ns);
         if let Some(open) = &mut conn.open {
@@ -163,7 +174,7 @@ async fn obtain(
 }
 
 async fn connect(conn: &mut Connection, key: PoolKey, timeout: Duration) -> Result<Leased, Reason> {
-    let now = mono_ns();
+    let now = tick_ns();
     conn.watch.set_upstream(None);
     // The connect has a timeout of its own; the phase only watches for the client's disconnect.
     conn.watch.enter(Phase::Upstream, now, u64::MAX);
@@ -223,8 +234,9 @@ async fn deliver(
     let limits = conn.worker.head_limits();
     let mut scanned = 0;
     let mut interim = 0;
+    let mut used = 0;
     let (framing, keep_alive, handling) = loop {
-        let parsed = match head::parse_response(&buf, request.method == "HEAD", &limits, &mut scanned) {
+        let parsed = match head::parse_response(&buf[used..], request.method == "HEAD", &limits, &mut scanned) {
             Ok(Some(response)) if response.status < 200 => Parsed::Interim(response.len),
             Ok(Some(response)) => match start(conn, &response) {
                 Ok(handling) => Parsed::Final(response.len, response.framing, response.keep_alive, handling),
@@ -236,16 +248,17 @@ async fn deliver(
         match parsed {
             Parsed::Interim(len) if interim < INTERIM_MAX => {
                 interim += 1;
-                buf.drain(..len);
+                used += len;
                 scanned = 0;
             }
             Parsed::Interim(_) => return fail(conn, request, Reason::UpstreamFraming).await,
             Parsed::Final(len, framing, keep_alive, handling) => {
-                buf.drain(..len);
+                used += len;
                 break (framing, keep_alive, handling);
             }
             Parsed::Bad(reason) => return fail(conn, request, reason).await,
             Parsed::Partial => {
+                buf.drain(..std::mem::take(&mut used));
                 if buf.capacity() == buf.len() {
                     buf.reserve(BUFFER_BYTES);
                 }
@@ -258,8 +271,7 @@ async fn deliver(
             }
         }
     };
-    leased.suspect = framing == Framing::None;
-    let answer = Answer { leased, buf, inward: Inward::new(framing), keep_alive };
+    let answer = Answer { leased, buf, used, inward: Inward::new(framing), keep_alive };
     match handling {
         Handling::Pass => pass(conn, snapshot, request, answer).await,
         Handling::Whole => whole(conn, snapshot, request, answer).await,
@@ -289,7 +301,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
     loop {
         let mut bytes = 0;
         let out = &mut conn.out;
-        let progress = answer.inward.advance(&answer.buf, &mut |data| {
+        let progress = answer.inward.advance(&answer.buf[answer.used..], &mut |data| {
             bytes += data.len() as u64;
             match outward {
                 Outward::Chunked => write::chunk(out, data),
@@ -301,7 +313,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
         }
         match progress {
             Ok(Progress { consumed, done: true }) => {
-                let clean = consumed == answer.buf.len();
+                let clean = consumed == answer.rest().len();
                 return end(conn, snapshot, answer, outward, keep, clean).await;
             }
             Ok(_) => {}
@@ -318,55 +330,97 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
     }
 }
 
-/// Collects the body, has it screened or filtered, and sends what is left of it.
+/// Has the whole body screened or filtered, and sends what is left of it.
 async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
     // The bytes are on the tenant's account until the client has taken them, not only until they are here.
-    let (content, _lease) = match collect(conn, snapshot, &mut answer).await {
-        Ok(collected) => collected,
+    let (content, _lease) = match content(conn, snapshot, &mut answer).await {
+        Ok(content) => content,
         Err(reason) => return fail(conn, request, reason).await,
     };
     let Some(open) = &mut conn.open else { return After::Close };
+    let body = content.bytes(&answer);
     let mut edited = conn.worker.buffers.take();
-    let screened = pipeline::screen_answer(&conn.worker.core, open, &content, &mut edited);
-    let body = match screened {
-        Ok(Screening::AsIs) => &content,
+    let screened = pipeline::screen_answer(&conn.worker.core, open, body, &mut edited);
+    let sent = match screened {
+        Ok(Screening::AsIs) => body,
         Ok(Screening::Edited) => &edited,
         Err(reason) => {
             conn.worker.buffers.give(edited);
             return fail(conn, request, reason).await;
         }
     };
-    open.moved(content.len() as u64, body.len() as u64);
+    open.moved(body.len() as u64, sent.len() as u64);
     let outward =
-        if answer.inward.framing == Framing::None { Outward::None } else { Outward::Length(body.len() as u64) };
+        if answer.inward.framing == Framing::None { Outward::None } else { Outward::Length(sent.len() as u64) };
     let keep = end_head(conn, request, outward);
-    conn.out.extend_from_slice(body);
-    conn.worker.buffers.give(content);
+    conn.out.extend_from_slice(sent);
     conn.worker.buffers.give(edited);
-    let clean = answer.buf.is_empty();
+    if let Content::Own(own) = content {
+        conn.worker.buffers.give(own);
+    }
+    let clean = answer.rest().is_empty();
     end(conn, snapshot, answer, outward, keep, clean).await
 }
 
-/// Reads an answer's whole content, within the route's bound. What follows it stays in `answer.buf`.
-/// Bytes that did not come with the head are leased.
-async fn collect(
+/// Where a whole body is.
+enum Content {
+    /// Where it was read: it came with the head, its length announced.
+    InPlace(Range<usize>),
+    /// Collected.
+    Own(Vec<u8>),
+}
+
+impl Content {
+    fn bytes<'c>(&'c self, answer: &'c Answer) -> &'c [u8] {
+        match self {
+            Self::InPlace(range) => &answer.buf[range.clone()],
+            Self::Own(own) => own,
+        }
+    }
+}
+
+/// An answer's whole content, within the route's bound.
+async fn content(
     conn: &mut Connection,
     snapshot: &Snapshot,
     answer: &mut Answer,
-) -> Result<(Vec<u8>, Option<Lease>), Reason> {
+) -> Result<(Content, Option<Lease>), Reason> {
     let (max, tenant) = {
         let open = conn.open.as_ref().ok_or(Reason::Internal)?;
         (snapshot.settings.config.routes[open.route].body_bytes_max, open.tenant_key())
     };
+    if let Framing::Length(length) = answer.inward.framing
+        && let Some(length) = usize::try_from(length).ok().filter(|length| *length <= answer.rest().len())
+    {
+        if length > max {
+            return Err(Reason::ResponseUnscannable);
+        }
+        let range = answer.used..answer.used + length;
+        answer.used = range.end;
+        return Ok((Content::InPlace(range), None));
+    }
+    let (own, lease) = collect(conn, snapshot, answer, max, tenant).await?;
+    Ok((Content::Own(own), lease))
+}
+
+/// Reads a body piece by piece to its end. Bytes that did not come with the head are leased.
+async fn collect(
+    conn: &mut Connection,
+    snapshot: &Snapshot,
+    answer: &mut Answer,
+    max: usize,
+    tenant: Key128,
+) -> Result<(Vec<u8>, Option<Lease>), Reason> {
     let mut content = conn.worker.buffers.take();
     let mut lease: Option<Lease> = None;
     loop {
-        let progress = answer.inward.advance(&answer.buf, &mut |data| content.extend_from_slice(data))?;
+        let progress =
+            answer.inward.advance(&answer.buf[answer.used..], &mut |data| content.extend_from_slice(data))?;
         if content.len() > max {
             return Err(Reason::ResponseUnscannable);
         }
         if progress.done {
-            answer.buf.drain(..progress.consumed);
+            answer.used += progress.consumed;
             return Ok((content, lease));
         }
         let bytes = (content.len() + READ_BYTES).next_multiple_of(READ_BYTES);
@@ -389,9 +443,10 @@ async fn collect(
 /// Reads more of the body into the emptied `answer.buf`; false at the end of a body that ends with the connection.
 async fn more(conn: &mut Connection, snapshot: &Snapshot, answer: &mut Answer) -> Result<bool, Reason> {
     let read_timeout = snapshot.settings.config.upstreams[answer.leased.key.upstream].read_timeout;
-    let now = mono_ns();
+    let now = tick_ns();
     conn.watch.enter(Phase::Upstream, now, now + read_timeout.as_nanos() as u64);
     answer.buf.clear();
+    answer.used = 0;
     let (read, buf) = runtime::read_more(&mut answer.leased.stream, std::mem::take(&mut answer.buf), READ_BYTES).await;
     answer.buf = buf;
     match read {
@@ -434,7 +489,7 @@ async fn end(
     conn.watch.clear_deadline_cut();
     if clean && !cut && answer.keep_alive && answer.inward.framing != Framing::UntilClose {
         let kept_max = snapshot.settings.config.upstreams[answer.leased.key.upstream].idle_connections_max;
-        conn.worker.pool.give(answer.leased, mono_ns(), kept_max);
+        conn.worker.pool.give(answer.leased, tick_ns(), kept_max);
     }
     conn.worker.buffers.give(answer.buf);
     conn.finish(Reason::Allowed);

@@ -75,7 +75,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Enters a phase that must end by `deadline_ns` (CLOCK_MONOTONIC; `u64::MAX` for never).
+    /// Enters a phase that must end by `deadline_ns` (CLOCK_MONOTONIC; `u64::MAX` for never). Times of the last tick do:
+    /// the sweep is coarser.
     pub(super) fn enter(&self, phase: Phase, now_ns: u64, deadline_ns: u64) {
         self.phase.set(phase);
         self.since_ns.set(now_ns);

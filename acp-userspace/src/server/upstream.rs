@@ -15,10 +15,6 @@ use hashbrown::HashMap;
 
 use super::runtime::{self, TcpStream};
 
-/// An idle connection younger than this is used without a look at it (a system call): bytes that an upstream sends
-/// behind a framed answer come right after it, and so does the end of a connection it did not announce.
-const TRUSTED_NS: u64 = 1_000_000;
-
 /// Whose connections may be exchanged for one another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct PoolKey {
@@ -33,8 +29,6 @@ pub(super) struct PoolKey {
 struct Idle {
     stream: TcpStream,
     since_ns: u64,
-    /// Looked at however short it was idle.
-    suspect: bool,
 }
 
 /// A worker's idle upstream connections.
@@ -53,21 +47,18 @@ pub(super) struct Leased {
     pub reused: bool,
     /// The upstream took the whole request; a connection that it did not is not used again.
     pub intact: bool,
-    /// Its last answer had no body (HEAD, 204, 304). Upstreams that send one all the same are the commonest way to
-    /// bytes that would be read as the next answer.
-    pub suspect: bool,
 }
 
 impl Pool {
-    /// An idle connection of `key`, the one used last first.
+    /// An idle connection of `key`, the one used last first. Each is looked at, however short it was idle: a quarter of a
+    /// microsecond, against an answer that one client's upstream sends behind its own for the next client to read.
     #[must_use]
-    pub(super) fn take(&self, key: PoolKey, now_ns: u64) -> Option<Leased> {
+    pub(super) fn take(&self, key: PoolKey) -> Option<Leased> {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.get_mut(&key)?;
-        while let Some(Idle { stream, since_ns, suspect }) = of_key.pop() {
-            let trusted = !suspect && now_ns.saturating_sub(since_ns) < TRUSTED_NS;
-            if trusted || is_silent(&stream) {
-                return Some(Leased { stream, key, reused: true, intact: true, suspect: false });
+        while let Some(Idle { stream, .. }) = of_key.pop() {
+            if is_silent(&stream) {
+                return Some(Leased { stream, key, reused: true, intact: true });
             }
         }
         None
@@ -82,7 +73,7 @@ impl Pool {
             .await
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
         stream.set_nodelay(true)?;
-        Ok(Leased { stream, key, reused: false, intact: true, suspect: false })
+        Ok(Leased { stream, key, reused: false, intact: true })
     }
 
     /// Gives back a connection whose last answer was read to its framed end, nothing more.
@@ -90,7 +81,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let of_key = idle.entry(leased.key).or_default();
         if leased.intact && of_key.len() < kept_max {
-            of_key.push(Idle { stream: leased.stream, since_ns: now_ns, suspect: leased.suspect });
+            of_key.push(Idle { stream: leased.stream, since_ns: now_ns });
         }
     }
 
@@ -137,33 +128,25 @@ mod tests {
         runtime::run(Driver::UringDefer, |_| async move {
             let pool = Pool::default();
             let second = Duration::from_secs(1);
-            let later = mono_ns() + 2 * TRUSTED_NS;
-
             pool.give(pool.connect(key, second).await.unwrap(), mono_ns(), 4);
             let closing = listener.accept().unwrap().0;
             drop(closing);
-            assert!(pool.take(key, later).is_none(), "the peer closed it");
+            assert!(pool.take(key).is_none(), "the peer closed it");
 
             pool.give(pool.connect(key, second).await.unwrap(), mono_ns(), 4);
             let mut talking = listener.accept().unwrap().0;
             talking.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
-            assert!(pool.take(key, later).is_none(), "the peer spoke out of turn");
+            assert!(pool.take(key).is_none(), "the peer spoke out of turn");
 
             pool.give(pool.connect(key, second).await.unwrap(), mono_ns(), 4);
             let quiet = listener.accept().unwrap().0;
-            assert!(pool.take(PoolKey { generation: 2, ..key }, later).is_none(), "another generation's");
-            let quiet_one = pool.take(key, later).unwrap();
+            assert!(pool.take(PoolKey { generation: 2, ..key }).is_none(), "another generation's");
+            let quiet_one = pool.take(key).unwrap();
             assert!(quiet_one.reused);
             drop(quiet);
 
-            pool.give(Leased { intact: false, ..quiet_one }, later, 4);
-            assert!(pool.take(key, later).is_none(), "it did not take its request");
-
-            let bodyless = Leased { suspect: true, ..pool.connect(key, second).await.unwrap() };
-            let mut talking = listener.accept().unwrap().0;
-            talking.write_all(b"a body to HEAD").unwrap();
-            pool.give(bodyless, later, 4);
-            assert!(pool.take(key, later).is_none(), "looked at however young it is");
+            pool.give(Leased { intact: false, ..quiet_one }, mono_ns(), 4);
+            assert!(pool.take(key).is_none(), "it did not take its request");
         })
         .unwrap();
     }
