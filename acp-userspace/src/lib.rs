@@ -18,6 +18,7 @@ pub mod ids;
 pub mod kernel;
 pub mod pipeline;
 pub mod policy;
+mod prefetch;
 pub mod protocol;
 pub mod reason;
 pub mod routing;

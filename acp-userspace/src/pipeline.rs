@@ -175,6 +175,7 @@ async fn decide<C: Carrier>(
     trail.latency.head = trail.lap();
 
     let caller = identify(core, inbound, route, carrier, trail).await?;
+    usage::anticipate(&core.borrow().usage, &settings.plan, caller.identity());
     scopes_suffice(&caller, route)?;
     usage::peek(&core.borrow().usage, &settings.plan, caller.identity(), inbound.now)
         .map_err(|refused| limited(refused, caller.identity(), carrier))?;
@@ -194,9 +195,10 @@ async fn decide<C: Carrier>(
         if by_body {
             visible(&mut core.decisions, caller.identity(), settings, trail)?;
         }
+        trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
+        anticipate_call(&core.usage, settings, route, caller.identity(), trail);
         let screened = screen(caller, &call, &target, settings, &mut core.scan, trail)?;
         let permitted = permit(screened, &call, route, inbound, settings, &mut core.decisions, trail)?;
-        trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
         (permitted, call.tool_list)
     };
 
@@ -325,6 +327,18 @@ fn permit(
     Ok(permitted)
 }
 
+/// What usage knows a call by: its tool, or what its protocol's own messages are admitted as, and its arguments.
+fn counted_as<'t>(settings: &'t Settings, route: &Route, trail: &'t Trail) -> (&'t Tool, Key128) {
+    let digest = trail.arguments.map_or(Key128([0; 16]), |digest| Key128(digest.digest));
+    (trail.tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]), digest)
+}
+
+/// The layers before usage take a few microseconds: time enough for the one slot that no earlier request has read.
+fn anticipate_call(usage: &Usage, settings: &Settings, route: &Route, identity: &Identity, trail: &Trail) {
+    let (tool, digest) = counted_as(settings, route, trail);
+    usage::anticipate_call(usage, &settings.plan, identity, tool, digest);
+}
+
 /// Charges limits and holds the price; a budget whose lease is short is waited for.
 async fn admit<C: Carrier>(
     core: &RefCell<Core>,
@@ -335,8 +349,7 @@ async fn admit<C: Carrier>(
     carrier: &mut C,
     trail: &mut Trail,
 ) -> Result<Admitted, Stop> {
-    let digest = trail.arguments.map_or(Key128([0; 16]), |digest| Key128(digest.digest));
-    let tool = trail.tool.as_deref().unwrap_or_else(|| &settings.protocol_tools[route.index]);
+    let (tool, digest) = counted_as(settings, route, trail);
     let admitted = loop {
         let verdict = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, inbound.now);
         match verdict {

@@ -36,7 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{admit, charge, denied, peek, settle};
+pub use admit::{admit, anticipate, anticipate_call, charge, denied, peek, settle};
 pub use fields::{write_rate_limit, write_rate_limit_policy, write_retry_after};
 pub use plan::{Plan, budget_key};
 

@@ -26,6 +26,24 @@ use crate::usage::{
 /// How long a caller waits for room in a table or for calls in flight to end.
 const SHARE_RETRY_SECS: u64 = 1;
 
+/// Asks for the memory that [`peek`] and [`admit`] will read of `identity`. Nothing depends on whether it is called.
+pub fn anticipate(usage: &Usage, plan: &Plan, identity: &Identity) {
+    for rule in plan.limits.iter().chain(&plan.denials) {
+        usage.limits.prefetch(rule.key(identity));
+    }
+    for rule in &plan.budgets {
+        usage.budgets.prefetch(rule.key(identity));
+    }
+    usage.subjects.prefetch(principal(identity, Per::User));
+}
+
+/// The same for one call: where the loop guard counts it.
+pub fn anticipate_call(usage: &Usage, plan: &Plan, identity: &Identity, tool: &Tool, call_digest: Key128) {
+    if plan.guard.is_some() {
+        usage.loops.prefetch(loop_key(identity, tool, call_digest));
+    }
+}
+
 /// Reads whether a limit or the denial bucket is exhausted, before the body is read. Charges nothing; a refusal is
 /// noted, so that the next one can say whether its advice was ignored.
 ///
@@ -207,7 +225,7 @@ impl<'r> Attempt<'r> {
 
     fn check_loop(&mut self, tool: &Tool, digest: Key128) -> Result<Option<(u128, Option<Entry>)>, ChargeError> {
         let Some(guard) = self.plan.guard else { return Ok(None) };
-        let key = number(digest) ^ principal(self.identity, Per::User) ^ tool_number(&tool.name);
+        let key = loop_key(self.identity, tool, digest);
         let entry = self.usage.loops.find(key);
         match loop_guard::check(guard, entry, self.tick) {
             Ok(()) => Ok(Some((key, entry))),
@@ -391,6 +409,11 @@ fn state(rule: &LimitRule, remaining: u64, tat: u64, now: u64) -> LimitState {
 }
 
 /// Sets the tools of one user apart. Names come from the configuration, so a plain mixing function is enough.
+/// Under which identical calls are counted: the arguments' digest, the user and the tool.
+fn loop_key(identity: &Identity, tool: &Tool, digest: Key128) -> u128 {
+    number(digest) ^ principal(identity, Per::User) ^ tool_number(&tool.name)
+}
+
 fn tool_number(name: &str) -> u128 {
     const PRIME: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     let mut mixed = name.len() as u128;

@@ -20,6 +20,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::prefetch::prefetch;
 use crate::usage::table::{Entry, Full, Table, WhenFull};
 
 const AMOUNT_BITS: u32 = 48;
@@ -107,6 +108,11 @@ impl Budgets {
         let slots: Box<[Slot]> = (0..keys.len()).map(|_| Slot::unknown()).collect();
         let wanting = (0..keys.len().div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         Self { keys, slots, wanting, waiting: AtomicBool::new(false), notify: OnceLock::new() }
+    }
+
+    /// Asks for the lines that [`Budgets::reserve`] reads, as a rule.
+    pub(crate) fn prefetch(&self, key: u128) {
+        prefetch(&self.slots[self.keys.prefetch(key)]);
     }
 
     /// Reserves `price` for the principal, or says why not. `owner` is the tenant whose share of slots counts.

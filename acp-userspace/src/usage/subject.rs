@@ -27,6 +27,11 @@ impl Subjects {
         Self(Table::new(slots, |payload, _| payload == 0, WhenFull::Refuse).with_shares(share_percent))
     }
 
+    /// Asks for the line that [`Subjects::begin`] reads.
+    pub(crate) fn prefetch(&self, user: u128) {
+        self.0.prefetch(user);
+    }
+
     /// Begins a call of `price`: at most `calls_max` at a time, and all but a lone call within `share` of what others
     /// have left. `share` gets what the user already holds. Returns the user's index, good until [`Subjects::end`].
     ///

@@ -20,6 +20,8 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use crate::prefetch::prefetch;
+
 /// Slots a key may sit in. They are spread by double hashing, so in a table half full all of them are taken for about
 /// one key in 2¹⁶.
 const WINDOW: usize = 16;
@@ -157,6 +159,14 @@ impl Table {
             return Some(entry);
         }
         self.find_in_window(key)
+    }
+
+    /// Asks for the line that [`Table::find`] reads first; gives its slot.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: u128) -> usize {
+        let first = self.first(self.hash(key));
+        prefetch(&self.slots[first]);
+        first
     }
 
     #[inline(never)]
