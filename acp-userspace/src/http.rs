@@ -8,7 +8,9 @@
 //! to routing as well: this module only guarantees that a head has one reading.
 
 pub mod chunked;
+pub mod forwarded;
 pub mod head;
+pub mod proxy;
 pub mod write;
 
 #[cfg(test)]
