@@ -337,9 +337,8 @@ fn an_answer_cut_short_is_seen_to_be_cut_short() {
 fn without_keys_it_serves_503_and_is_degraded_not_unready() {
     let backend = Backend::plain();
     let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let jwks = format!("http://{dead}/jwks.json");
     let sections = sections(backend.address, dead);
-    let site = Site::new(&Extra { jwks: Some(&jwks), sections: &sections, ..Extra::default() });
+    let site = Site::new(&Extra { jwks: Some("none.json"), sections: &sections, ..Extra::default() });
     let gateway = site.start();
     let ready = gateway.admin("/readyz");
     assert_eq!(ready.status, 200);

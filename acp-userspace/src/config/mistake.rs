@@ -119,7 +119,8 @@ impl Collector {
     }
 }
 
-fn place(text: &str, byte: usize) -> (usize, usize) {
+/// Line and column of a byte, both from 1.
+pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(byte)];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::places::Places;
+
 /// The whole configuration of one generation.
 #[derive(Debug)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// SHA-256 of the file's bytes (policy files have their own digest), for the record.
     pub digest: [u8; 32],
+    /// Where its parts stand in the file.
+    pub places: Places,
 }
 
 /// An address block.

@@ -286,7 +286,10 @@ fn issuers_say_which_tenants_they_speak_for() {
     check("[\"api\"]", "[]", "identity.issuer[0].audience", "is empty");
     check("https://idp", "http://idp", "identity.issuer[0].issuer", "would fetch keys in clear");
     check("[\"api\"]", "[\"api\"]\njwks = \"http://keys/\"", "identity.issuer[0].jwks", "would fetch keys in clear");
-    check_good("https://idp.example.com/", "http://127.0.0.1:4444/");
+    check("https://idp.example.com/", "http://127.0.0.1:4444/", "identity.issuer[0].issuer", "is on loopback");
+    let dev = BASE.replacen("https://idp.example.com/", "http://127.0.0.1:4444/", 1);
+    let dev = parse_dev(&dev, Path::new("/nonexistent")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(dev.identity.dev_issuer);
     let config = check_good("[\"api\"]", "[\"api\"]\njwks = \"keys.json\"");
     let JwksSource::File(file) = &config.identity.issuers[0].jwks else { panic!("a file") };
     assert_eq!(file, Path::new("/nonexistent/keys.json"));

@@ -25,7 +25,7 @@ use crate::text::CallerText;
 mod fetch;
 mod schedule;
 
-pub use fetch::{AddressGuard, FetchError};
+pub use fetch::{AddressGuard, FetchError, address_of, check_file};
 pub use schedule::KeyTimings;
 use schedule::{Ask, Schedule};
 
