@@ -261,6 +261,15 @@ fn tokens_are_not_forwarded_to_mcp() {
 }
 
 #[test]
+    // The listener's port on another host is not the listener.
+    let everywhere = BASE.replace("127.0.0.1:8080", "0.0.0.0:8080");
+    let elsewhere = "url = \"http://10.1.2.3:8080\"\nallow_private = [\"10.0.0.0/8\"]";
+    assert!(read(&everywhere.replace("url = \"http://crm.internal:8443/base/\"", elsewhere)).is_ok());
+    check_text(
+        &everywhere.replace("http://crm.internal:8443/base/", "http://127.0.0.1:8080"),
+        "upstream[0].url",
+        "the gateway's own listener",
+    );
 fn issuers_say_which_tenants_they_speak_for() {
     let second = "[[identity.issuer]]\nissuer = \"https://b.example.com/\"\naudience = [\"api\"]\n";
     let all = read(&format!("{BASE}{second}")).unwrap_err().to_string();

@@ -61,11 +61,13 @@ fn check_allowed(raw: &raw::Upstream, file: &raw::File, found: &mut Collector) {
     }
 }
 
-/// Whether the gateway itself answers there.
+/// Whether the gateway itself answers there, as far as the file tells: which addresses the host has is looked at when
+/// the configuration is compiled.
 fn is_own(address: SocketAddr, file: &raw::File) -> bool {
+    let here = address.ip().is_loopback() || address.ip().is_unspecified();
     [*file.listen.address, *file.admin.metrics]
         .iter()
-        .any(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
+        .any(|own| own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && here)))
 }
 
 /// The URL's parts; an address in it has to be one that routing would connect to.
