@@ -16,6 +16,8 @@ pub mod ledger_thread;
 pub mod metrics;
 pub mod publish;
 mod recover;
+mod reload;
 pub mod resolve;
 pub mod service;
 pub mod status;
+mod watch;
