@@ -135,6 +135,8 @@ pub struct IdentityConfig {
     pub leeway: Duration,
     /// Entries of each core's verified-token cache (default 8 192).
     pub cache_entries: usize,
+    /// URL of the protected resource metadata, for challenges (RFC 9728 §5.1).
+    pub resource_metadata: Option<String>,
     /// `acp dev` only: accept the throwaway issuer. `acp run` refuses it.
     pub dev_issuer: bool,
 }

@@ -332,6 +332,17 @@ fn content_rules_that_never_act_are_mistakes() {
 }
 
 #[test]
+fn metadata_that_challenges_name_is_https() {
+    let metadata = |url: &str| format!("[identity]\nresource_metadata = \"{url}\"\n[[identity.issuer]]");
+    let config =
+        check_good("[[identity.issuer]]", &metadata("https://acp.example.com/.well-known/oauth-protected-resource"));
+    assert!(config.identity.resource_metadata.is_some_and(|url| url.ends_with("/oauth-protected-resource")));
+    for (url, words) in [("http://acp.example.com/x", "has to be https"), ("metadata", "is no URL")] {
+        check("[[identity.issuer]]", &metadata(url), "identity.resource_metadata", words);
+    }
+}
+
+#[test]
 fn response_rules_and_streams_exclude_each_other() {
     let streaming = BASE.replace("protocol = \"mcp\"", "protocol = \"mcp\"\nstreaming = true");
     check_text(&streaming, "safety.rule[0].direction", "event streams of route \"/tools/mail\"");

@@ -24,8 +24,21 @@ pub(super) fn identity(raw: &raw::Identity, trust: Trust, files: &Files<'_>, fou
         token_lifetime_max: *raw.token_lifetime_max,
         leeway: *raw.leeway,
         cache_entries: within(&raw.cache_entries, 16, 1 << 22, found) as usize,
+        resource_metadata: resource_metadata(raw, found),
         dev_issuer: trust == Trust::Throwaway,
     }
+}
+
+/// RFC 9728 §3 wants https; a gateway that is tried out on loopback may name itself.
+fn resource_metadata(raw: &raw::Identity, found: &mut Collector) -> Option<String> {
+    let url = raw.resource_metadata.as_deref()?;
+    match Url::parse(url) {
+        Err(why) => found.add(&raw.resource_metadata.at, why),
+        Ok(parsed) => found.expect(parsed.https || parsed.is_loopback(), &raw.resource_metadata.at, || {
+            "has to be https://, so that clients can trust what it names".to_owned()
+        }),
+    }
+    Some(url.to_owned())
 }
 
 fn name(entry: &raw::Issuer) -> &str {

@@ -85,6 +85,7 @@ fn config(jwks: JwksSource) -> IdentityConfig {
         token_lifetime_max: Duration::from_secs(86_400),
         leeway: Duration::from_secs(30),
         cache_entries: 8,
+        resource_metadata: None,
         dev_issuer: true,
     }
 }
