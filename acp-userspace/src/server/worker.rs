@@ -24,6 +24,7 @@ use super::runtime::{self, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
 use crate::clock::{Now, mono_ns};
+use crate::config::resolved::Issuer;
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
 use crate::identity::Identity;
@@ -41,8 +42,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A key that a token names and nobody has.
 #[derive(Debug, Clone)]
 pub struct KeyWanted {
-    /// Index of the issuer.
-    pub issuer: usize,
+    /// The issuer's entry: an index would mean another one after a reload.
+    pub issuer: Arc<Issuer>,
     /// The key id.
     pub kid: Arc<str>,
     /// Set when the issuer was asked, or will not be.
