@@ -14,6 +14,7 @@ pub mod jwks;
 pub mod ledger;
 pub mod ledger_thread;
 pub mod metrics;
+mod pace;
 pub mod publish;
 mod recover;
 mod reload;

@@ -15,6 +15,7 @@ use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
 use super::jwks::{KeyService, Refetch};
+use super::pace::Pace;
 use super::publish::Publisher;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
@@ -31,9 +32,6 @@ use crate::kernel::{ConnClosed, KernelPlane};
 use crate::pipeline::{Addresses, Settings};
 use crate::routing::address::{AddressGuard, Allowed};
 use crate::server::{KeyWanted, Shared, Signal};
-
-/// Between looks at the workers' queues: how fast an ignored limit becomes a penalty.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Between drains of the kernel's ring (see [`crate::kernel::ledger::EVENTS_BYTES`]).
 const KERNEL_DRAIN: Duration = Duration::from_millis(50);
@@ -160,16 +158,18 @@ impl Service {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let tick = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(tick);
+        let mut pace = Pace::default();
         let mut resolve = tokio::time::interval_at(tokio::time::Instant::now() + resolve::REFRESH, resolve::REFRESH);
         let (mut drained, mut figured) = (Instant::now(), Instant::now());
         self.figures();
         let _ = ready.send(self.metrics);
         loop {
             tokio::select! {
-                _ = tick.tick() => {
+                () = &mut tick => {
                     self.hear_workers();
+                    tick.as_mut().reset(tokio::time::Instant::now() + self.pause(&mut pace));
                     if drained.elapsed() >= KERNEL_DRAIN {
                         drained = Instant::now();
                         self.hear_kernel();
@@ -193,6 +193,13 @@ impl Service {
                 Some(command) = self.commands.recv() => self.obey(command),
             }
         }
+    }
+
+    /// Until the next look at the workers' queues.
+    fn pause(&self, pace: &mut Pace) -> Duration {
+        let workers = &self.parts.shared.workers;
+        let accepted = workers.iter().map(|worker| worker.accepted.value()).sum();
+        pace.next(accepted, workers.iter().map(|worker| worker.open.value()).sum(), mono_ns())
     }
 
     /// Looks the upstreams' names up beside the loop: a dead name server must delay neither signals nor penalties.
