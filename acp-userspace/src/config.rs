@@ -123,6 +123,7 @@ fn parse_with(name: &str, text: &str, trust: Trust, files: &mut Files<'_>) -> Re
     }
     let root = At::default();
     let file = raw::File::read(&DeValue::Table(table.into_inner()), &root, &mut found);
+    found.resolving();
     let config = file.map(|file| {
         let mut config = resolve::resolve(&file, text_digest(text), trust, files, &mut found);
         config.places = Places::of(&file, name, text);

@@ -92,6 +92,9 @@ impl FromToml for NotYet {
     fn read(_: &DeValue<'_>, _: &At, _: &mut Collector) -> Option<Self> {
         Some(Self)
     }
+    fn stand_in() -> Self {
+        Self
+    }
 }
 
 choice!(Driver: "auto" => Driver::Auto, "epoll" => Driver::Epoll);

@@ -27,7 +27,9 @@ pub struct SettingsMistakes(pub Vec<String>);
 /// Everything that is wrong, not just the first.
 pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMistakes> {
     let mut mistakes = unreachable(&config);
-    let mut note = |subject: Option<Subject<'_>>, message: String| mistakes.push(config.places.mistake(subject, message).to_string());
+    let mut note = |subject: Option<Subject<'_>>, message: String| {
+        mistakes.push(config.places.mistake(subject, message).to_string())
+    };
     let routes = RouteTable::compile(&config.routes, &config.upstreams, config.identity.issuers.len())
         .map_err(|all| all.iter().for_each(|mistake| note(Some(mistake.subject()), mistake.to_string())))
         .ok();
