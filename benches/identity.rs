@@ -54,6 +54,7 @@ impl Gateway {
             token_lifetime_max: Duration::from_secs(86_400),
             leeway: Duration::from_secs(30),
             cache_entries: 8192,
+            resource_metadata: None,
             dev_issuer: true,
         };
         let set = KeySet::parse(dev.jwks().as_bytes()).expect("the throwaway issuer's keys are good");

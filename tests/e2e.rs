@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "e2e/answers.rs"]
+mod answers;
 #[path = "e2e/audit_question.rs"]
 mod audit_question;
 #[path = "e2e/backend.rs"]

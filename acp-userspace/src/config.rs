@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 mod files;
 mod mistake;
+mod places;
 mod raw;
 mod read;
 mod reference;
@@ -26,6 +27,7 @@ mod units;
 mod url;
 
 pub use mistake::{Mistake, Mistakes};
+pub use places::{Places, Subject};
 pub use reference::reference;
 pub use resolved::Config;
 
@@ -73,7 +75,24 @@ fn until_stable<T>(mut read: impl FnMut() -> (T, [u8; 32])) -> Option<T> {
 /// # Errors
 /// Every mistake found.
 pub fn parse(text: &str, base: &Path) -> Result<Config, Mistakes> {
-    parse_with("acp.toml", text, &mut Files::new(base))
+    parse_with("acp.toml", text, Trust::Deployed, &mut Files::new(base))
+}
+
+/// The same for `acp dev`, whose throwaway issuer is on loopback.
+///
+/// # Errors
+/// Every mistake found.
+pub fn parse_dev(text: &str, base: &Path) -> Result<Config, Mistakes> {
+    parse_with("acp.toml", text, Trust::Throwaway, &mut Files::new(base))
+}
+
+/// Where issuers may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Anywhere but on loopback and other addresses that keys are never fetched from.
+    Deployed,
+    /// On loopback too: the issuer of `acp dev`.
+    Throwaway,
 }
 
 /// One reading of the whole set, and the digest of what was read.
@@ -85,11 +104,11 @@ fn read_set(path: &Path) -> (Result<Config, Mistakes>, [u8; 32]) {
         .read(path, Holds::Rules)
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned()))
         .map_err(|why| Mistakes::of_file(&name, why))
-        .and_then(|text| parse_with(&name, &text, &mut files));
+        .and_then(|text| parse_with(&name, &text, Trust::Deployed, &mut files));
     (outcome, files.seen())
 }
 
-fn parse_with(name: &str, text: &str, files: &mut Files<'_>) -> Result<Config, Mistakes> {
+fn parse_with(name: &str, text: &str, trust: Trust, files: &mut Files<'_>) -> Result<Config, Mistakes> {
     if text.len() as u64 > files::FILE_BYTES_MAX {
         return Err(Mistakes::of_file(name, format!("is larger than {} bytes", files::FILE_BYTES_MAX)));
     }
@@ -104,7 +123,12 @@ fn parse_with(name: &str, text: &str, files: &mut Files<'_>) -> Result<Config, M
     }
     let root = At::default();
     let file = raw::File::read(&DeValue::Table(table.into_inner()), &root, &mut found);
-    let config = file.map(|file| resolve::resolve(&file, text_digest(text), files, &mut found));
+    found.resolving();
+    let config = file.map(|file| {
+        let mut config = resolve::resolve(&file, text_digest(text), trust, files, &mut found);
+        config.places = Places::of(&file, name, text);
+        config
+    });
     match config {
         Some(config) if found.is_empty() => Ok(config),
         _ => Err(found.finish(name, text)),

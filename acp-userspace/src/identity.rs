@@ -23,7 +23,7 @@ pub mod dev;
 mod error;
 mod json;
 pub mod jwks;
-mod keys;
+pub(crate) mod keys;
 mod revocation;
 mod token;
 mod verify;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
 use crate::clock::Now;
-use crate::config::resolved::{Durability, Protocol, Route, Tool};
+use crate::config::resolved::{Durability, Issuer, Protocol, Route, Tool};
 use crate::http::head::{Framing, RequestHead};
 use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityError, TokenCache, Trust};
 use crate::ids::{Key128, RequestId, RequestIds};
@@ -85,7 +85,7 @@ pub trait Carrier {
     /// A principal came back inside its own Retry-After.
     fn ignored_limit(&mut self, identity: &Identity);
     /// Asks for a key and waits for new ones, at most a second; false if none came.
-    async fn await_key(&mut self, issuer: usize, kid: &Arc<str>) -> bool;
+    async fn await_key(&mut self, issuer: &Arc<Issuer>, kid: &Arc<str>) -> bool;
     /// Waits a little for a budget lease; false when patience (a second per request) is used up.
     async fn await_lease(&mut self) -> bool;
     /// Waits until the log is on disk up to `position`.
@@ -232,7 +232,10 @@ async fn identify<C: Carrier>(
             Ok(caller) => break caller,
             Err(IdentityError::UnknownKey { issuer, kid }) if !asked => {
                 asked = true;
-                if carrier.await_key(issuer, &kid).await {
+                let issuer = trail.settings().config.identity.issuers.get(issuer).cloned();
+                if let Some(issuer) = issuer
+                    && carrier.await_key(&issuer, &kid).await
+                {
                     trail.adopt_keys(carrier.snapshot())?;
                 }
             }

@@ -1,7 +1,7 @@
 //! What clients, issuers and upstreams should not send: each gets a problem document with the right code, or a closed
 //! connection; there is a record of it; and a bystander's connection never notices.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 
 use acp::identity::dev::DevIssuer;
@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::backend::{Backend, Then, json as answer_json, raw};
 use crate::client::{Client, get, post};
+use crate::process::wait_for;
 use crate::site::{Extra, Gateway, Site, token, token_with};
 
 const PATH: &str = "/tools/crm/any/x";
@@ -41,6 +42,7 @@ verb = "read"
 name = "crm/read"
 match = {{ method = "GET", path = "any/*" }}
 verb = "read"
+price = "0.002 USD"
 [[route]]
 path = "/tools/dead"
 upstream = "dead"
@@ -333,13 +335,114 @@ fn an_answer_cut_short_is_seen_to_be_cut_short() {
     world.gateway.stop();
 }
 
+/// An HTTP/1.0 client knows the end of an answer by the end of the connection alone: a truncated one must not look whole.
+#[test]
+fn an_http_1_0_client_of_a_truncated_answer_is_reset() {
+    let world = World::new(liar(), "");
+    let ask = |word: &str| {
+        let mut client = std::net::TcpStream::connect(world.gateway.address).expect("the gateway accepts");
+        let request = get(&format!("/tools/crm/any/{word}"), &world.token).replace("HTTP/1.1", "HTTP/1.0");
+        client.write_all(request.as_bytes()).expect("sent");
+        let mut answer = Vec::new();
+        let end = client.read_to_end(&mut answer).map_err(|error| error.kind());
+        (end.map(|_| ()), String::from_utf8(answer).expect("text"))
+    };
+    let (end, answer) = ask("cut");
+    assert!(answer.starts_with("HTTP/1.1 200") && !answer.to_lowercase().contains("\r\ncontent-length"), "{answer}");
+    assert_eq!(end, Err(ErrorKind::ConnectionReset), "{answer}");
+    // One with a length shows by itself that it is short.
+    let (_, answer) = ask("short");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    assert!(length.is_some_and(|length: usize| body.len() < length), "{answer}");
+    world.gateway.stop();
+}
+
+/// A caller must not learn that a tool exists by what the gateway asks of a body, or by whether it waits for one.
+#[test]
+fn a_forbidden_tool_is_refused_as_an_unknown_one_before_its_body_is_read() {
+    let world = World::new(Backend::plain(), "");
+    let stranger = token_with(|claims| claims["scope"] = json!("tool:mail:read"));
+    let ask = |path: &str, fields: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {stranger}\r\n{fields}\r\n");
+        let answer = world.gateway.ask(head);
+        let mut problem = answer.json();
+        problem["instance"] = json!("");
+        let fields: Vec<_> =
+            answer.head.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()).collect();
+        (answer.status, problem, fields)
+    };
+    // None of these bodies is ever sent.
+    for fields in [
+        "Content-Type: application/json\r\nContent-Length: 10\r\n",
+        "Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n",
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Type: text/csv\r\nContent-Length: 10\r\n",
+        "Content-Type: application/json\r\nContent-Length: 100000\r\n",
+        "Content-Type: application/json\r\nContent-Encoding: br\r\nContent-Length: 10\r\n",
+    ] {
+        let forbidden = ask(PATH, fields);
+        assert_eq!(forbidden.0, 404, "{forbidden:?}");
+        assert_eq!(forbidden, ask("/tools/crm/nothing/x", fields), "{fields}");
+    }
+    world.nothing_passed();
+}
+
+#[test]
+fn a_call_whose_client_left_has_an_outcome_and_is_paid_for() {
+    let gate = crate::backend::Gate::default();
+    let held = gate.clone();
+    let backend = Backend::start(move |request, stream| {
+        if request.line.contains("/left ") {
+            held.pass();
+        }
+        answer_json(stream, "{}")
+    });
+    let world = World::new(backend, "");
+    let mut client = world.gateway.connect();
+    client.send(get("/tools/crm/any/left", &world.token));
+    wait_for("the call to be under way", || {
+        world.backend.received().iter().any(|got| got.line.contains("/left ")).then_some(())
+    });
+    drop(client);
+    let record = wait_for("the outcome", || {
+        let records = world.site.records(&["--tool", "crm/read"]);
+        records.into_iter().find(|record| record["reason"] == "client_closed")
+    });
+    assert_eq!((&record["upstream"], &record["settled_microusd"]), (&json!("crm"), &json!(2_000)), "{record}");
+    gate.open();
+    world.gateway.stop();
+}
+
+/// Digests of arguments are keyed, and the key lives as long as the process: equal ones are comparable only where the
+/// key's id is the same.
+#[test]
+fn digests_of_arguments_name_the_key_they_were_made_with() {
+    let world = World::new(Backend::plain(), "");
+    let digest = |body: &str| {
+        let answer = world.gateway.ask(post(PATH, &world.token, body));
+        let digest = world.site.record(&answer.id())["arguments"].as_str().expect("a digest").to_owned();
+        let (id, digest) = digest.split_once(':').expect("an id and a digest");
+        (id.to_owned(), digest.to_owned())
+    };
+    let first = digest(r#"{"n":1}"#);
+    assert_eq!(first, digest(r#"{"n":1}"#));
+    let other = digest(r#"{"n":2}"#);
+    assert!(first.0 == other.0 && first.1 != other.1, "{first:?} {other:?}");
+    world.gateway.stop();
+    let gateway = world.site.start();
+    let answer = gateway.ask(post(PATH, &world.token, r#"{"n":1}"#));
+    let again = world.site.record(&answer.id())["arguments"].as_str().expect("a digest").to_owned();
+    assert!(!again.starts_with(&format!("{}:", first.0)) && !again.ends_with(&first.1), "{again} {first:?}");
+    gateway.stop();
+}
+
 #[test]
 fn without_keys_it_serves_503_and_is_degraded_not_unready() {
     let backend = Backend::plain();
     let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-    let jwks = format!("http://{dead}/jwks.json");
     let sections = sections(backend.address, dead);
-    let site = Site::new(&Extra { jwks: Some(&jwks), sections: &sections, ..Extra::default() });
+    let site = Site::new(&Extra { jwks: Some("none.json"), sections: &sections, ..Extra::default() });
     let gateway = site.start();
     let ready = gateway.admin("/readyz");
     assert_eq!(ready.status, 200);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::backend::{Backend, Gate, Then, json};
 use crate::client::{Client, get, post};
-use crate::process::{acp, run, wait_for};
+use crate::process::{Process, acp, run, wait_for};
 use crate::site::{Extra, Gateway, Site, token};
 
 /// Price of a call, in micro-dollars.
@@ -137,6 +137,114 @@ fn a_drain_loses_no_request_and_tells_readyz_first() {
     assert_eq!(site.records(&["--decision", "allow"]).len(), IN_FLIGHT);
 }
 
+/// Whoever waits in the queue when the drain begins is served; whoever comes later is refused by the kernel at once,
+/// while a request is still under way.
+#[test]
+fn a_drain_serves_who_is_queued_and_lets_nobody_in() {
+    check_drain("driver = \"auto\"");
+    check_drain("driver = \"epoll\"");
+}
+
+#[track_caller]
+fn check_drain(driver: &str) {
+    const QUEUED: usize = 6;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let backend = Backend::start(move |request, stream| {
+        if request.line.contains("/held ") {
+            held.pass();
+        }
+        json(stream, "{}")
+    });
+    let site = site_with(&backend, Extra { listen: driver, ..Extra::default() });
+    let mut gateway = site.start();
+    let mut busy = gateway.connect();
+    busy.send(get("/tools/crm/held", &token("auth0|alice")));
+    wait_for("the request to be under way", || (!backend.received().is_empty()).then_some(()));
+
+    gateway.process.signal("STOP");
+    let mut queued: Vec<Client> = (0..QUEUED).map(|_| gateway.connect()).collect();
+    for client in &mut queued {
+        client.send(get("/tools/crm/queued", &token("auth0|alice")));
+    }
+    gateway.process.signal("TERM");
+    gateway.process.signal("CONT");
+    for client in &mut queued {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{answer:?}");
+        client.assert_closed();
+    }
+    wait_for("the kernel to refuse", || TcpStream::connect(gateway.address).is_err().then_some(()));
+    assert!(gateway.process.is_running(), "the held request is still under way");
+    gate.open();
+    assert_eq!(busy.answer().status, 200);
+    assert_eq!(gateway.process.ended().code(), Some(0), "{}", gateway.process.stderr.text());
+}
+
+/// Without descriptors, whoever cannot be accepted learns so instead of waiting, and who is connected is served.
+#[test]
+fn without_descriptors_new_clients_are_reset_and_old_ones_served() {
+    const DESCRIPTORS: usize = 60;
+    let backend = Backend::plain();
+    let site = site_with(&backend, Extra { listen: "workers = 1", ..Extra::default() });
+    let mut command = std::process::Command::new("sh");
+    command.args([
+        "-c",
+        &format!("ulimit -n {DESCRIPTORS}; exec \"$@\""),
+        "sh",
+        env!("CARGO_BIN_EXE_acp"),
+        "run",
+        "--config",
+    ]);
+    command.arg(site.path("acp.toml")).env_remove("RUST_LOG").env("NO_COLOR", "1");
+    let gateway = Gateway::of(Process::start(&mut command));
+    let mut old = gateway.connect();
+    assert_eq!(old.ask(get("/tools/crm/x", &token("auth0|alice"))).status, 200);
+
+    let mut crowd: Vec<Client> = (0..DESCRIPTORS).map(|_| gateway.connect()).collect();
+    gateway.process.stderr.wait_line("accept failed");
+    let mut late = gateway.connect();
+    late.assert_closed();
+    assert_eq!(old.ask(get("/tools/crm/x", &token("auth0|alice"))).status, 200);
+    crowd.clear();
+    let served = wait_for("descriptors", || {
+        let mut client = gateway.connect();
+        client.try_ask(&get("/tools/crm/x", &token("auth0|alice")))
+    });
+    assert_eq!(served, 200);
+    gateway.stop();
+}
+
+/// The credential lies elsewhere, and the configuration's text stays the same (THREATS B10).
+#[test]
+fn a_changed_credential_is_presented_without_a_signal() {
+    let backend = Backend::plain();
+    let secrets = tempfile::tempdir().expect("a temporary directory");
+    let file = secrets.path().join("crm-token");
+    let write = |secret: &str| {
+        std::fs::write(&file, secret).expect("written");
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("ours");
+    };
+    write("first");
+    let credentials = format!(
+        "allow_loopback = [\"{}\"]\ncredentials = {{ mode = \"service\", scheme = \"Bearer\", file = \"{}\" }}\n",
+        backend.address,
+        file.display()
+    );
+    let sections = sections(&backend).replace(&format!("allow_loopback = [\"{}\"]\n", backend.address), &credentials);
+    let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
+    site.write("rules.cedar", &forbids("auth0|nobody"));
+    let gateway = site.start();
+    let presented = || {
+        assert_eq!(stopping_call(&gateway), 200);
+        backend.received().last().and_then(|got| got.header("authorization").map(str::to_owned))
+    };
+    assert_eq!(presented().as_deref(), Some("Bearer first"));
+    write("second");
+    wait_for("the new credential", || (presented().as_deref() == Some("Bearer second")).then_some(()));
+    gateway.stop();
+}
+
 #[test]
 fn every_thread_has_given_up_its_capabilities() {
     let backend = Backend::plain();
@@ -235,6 +343,20 @@ fn all_values_that_cannot_be_read_are_reported_with_key_and_line() {
             ("listen.head_timeout", "head_timeout"),
             ("usage.budget[0].max_spend", "max_spend"),
             ("usage.budget[0].periot", "periot"),
+        ],
+    );
+}
+
+#[test]
+fn values_that_cannot_be_read_hide_no_contradictions() {
+    check_mistakes(
+        "head_timeout = \"fast\"",
+        &[("\"100 USD\"", "\"100\""), ("upstream = \"crm\"", "upstream = \"crn\""), ("rules.cedar", "none.cedar")],
+        &[
+            ("listen.head_timeout", "head_timeout"),
+            ("usage.budget[0].max_spend", "max_spend"),
+            ("route[0].upstream", "upstream = \"crn\""),
+            ("policy.files", "files"),
         ],
     );
 }

@@ -147,15 +147,7 @@ metrics = "127.0.0.1:0"
 
     #[track_caller]
     pub(crate) fn start(&self) -> Gateway {
-        let process = Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml")));
-        let line = process.stderr.wait_line(" serving ");
-        let field = |name: &str| {
-            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name));
-            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {line}"))
-        };
-        let gateway = Gateway { address: field("address="), metrics: field("metrics="), process };
-        wait_for("the gateway to be ready", || (gateway.admin("/readyz").status == 200).then_some(()));
-        gateway
+        Gateway::of(Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml"))))
     }
 }
 
@@ -167,6 +159,19 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// The gateway that this process becomes, as soon as it says that it serves; from then on it is ready.
+    #[track_caller]
+    pub(crate) fn of(process: Process) -> Self {
+        let line = process.stderr.wait_line(" serving ");
+        let field = |name: &str| {
+            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+            value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {line}"))
+        };
+        let gateway = Self { address: field("address="), metrics: field("metrics="), process };
+        assert_eq!(gateway.admin("/readyz").status, 200, "what is said to serve is ready");
+        gateway
+    }
+
     #[track_caller]
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)

@@ -2,15 +2,17 @@
 //!
 //! All mistakes go to stderr, one a line, `file:line:column: key: what to write instead`, and the status is 1.
 //! Otherwise stdout gets one OK line and a table of routes, tools and limits, in the order in which they are looked
-//! at. Nothing is opened, bound or fetched.
+//! at. Everything that a start compiles is compiled, by the same step. Nothing is bound or fetched; key files are read,
+//! and one that holds no keys is a mistake here, although a gateway starts without keys and waits for them.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::resolved::{Mode, Per, Route, Segment, Tool, ToolMatch};
-use crate::config::{self, Config};
+use crate::config::resolved::{JwksSource, Mode, Per, Route, Segment, Tool, ToolMatch};
+use crate::config::{self, Config, Subject};
+use crate::control::{jwks, publish};
 
 /// Arguments of `acp check`.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,14 +42,34 @@ pub fn run(args: &CheckArgs) -> io::Result<ExitCode> {
 fn check(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
     match config::load(path) {
         Ok(config) => {
-            summary(path, &config, out)?;
-            Ok(ExitCode::SUCCESS)
+            let keys = key_files(&config);
+            match publish::compile(config, 1) {
+                Ok(settings) if keys.is_empty() => {
+                    summary(path, &settings.config, out)?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Ok(_) => writeln!(err, "{}", keys.join("\n"))?,
+                Err(mistakes) => writeln!(err, "{}", [keys, mistakes.0].concat().join("\n"))?,
+            }
         }
-        Err(mistakes) => {
-            writeln!(err, "{mistakes}")?;
-            Ok(ExitCode::FAILURE)
+        Err(mistakes) => writeln!(err, "{mistakes}")?,
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// Key files without keys.
+fn key_files(config: &Config) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for issuer in &config.identity.issuers {
+        if let JwksSource::File(file) = &issuer.jwks
+            && let Err(error) = jwks::check_file(file)
+        {
+            let why = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let message = format!("{}: {error}{why}", file.display());
+            mistakes.push(config.places.mistake(Some(Subject::Issuer(&issuer.name)), message).to_string());
         }
     }
+    mistakes
 }
 
 /// What would be enforced.
@@ -199,6 +221,48 @@ mod tests {
         assert!(err.contains("usage.budget[0].max_spend: \"500\" has no currency; write \"500 USD\"\n"), "{err}");
         assert!(err.contains("usage.rate_limit[0].window: has no unit; write \"60s\" for seconds\n"), "{err}");
         assert_eq!(err.lines().count(), 2, "{err}");
+    }
+
+    /// Checks the example with `from` replaced by `to`, and expects `words` on stderr.
+    #[track_caller]
+    fn refused(from: &str, to: &str, words: &[&str]) {
+        let dir = tempfile::tempdir().unwrap();
+        let text = std::fs::read_to_string(EXAMPLE).unwrap();
+        assert!(text.contains(from), "{from:?} is in the example");
+        let path = dir.path().join("acp.toml");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        std::fs::write(dir.path().join("p.cedar"), "permit (principal, action, resource);\nforbid (who);\n").unwrap();
+        std::fs::write(dir.path().join("keys.json"), "{\"keys\":[]}").unwrap();
+        let (code, out, err) = checked(&path);
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""), "{err}");
+        for word in words {
+            assert!(err.contains(word), "{word:?} in\n{err}");
+        }
+    }
+
+    #[test]
+    fn what_a_start_would_refuse_to_compile_is_a_mistake() {
+        refused("# files = [\"policies/*.cedar\"]", "files = [\"p.cedar\"]", &["p.cedar:2"]);
+        refused(
+            "http://crm.internal:8080",
+            "http://[64:ff9b::a01:203]:8080",
+            &["acp.toml:", ": upstream[0]: [64:ff9b::a01:203]:8080 is never connected to"],
+        );
+    }
+
+    #[test]
+    fn keys_that_could_never_be_had_are_a_mistake() {
+        let place = ": identity.issuer[0].jwks: ";
+        for (jwks, words) in [
+            ("https://[2002:a01:203::]/keys", "never connected to"),
+            ("http://127.0.0.1:4444/keys", "is on loopback"),
+            ("https://localhost/keys", "is on loopback"),
+            ("https://10.1.2.3/keys", "write allow_private = [\"10.1.2.3\"]"),
+            ("none.json", "none.json: the key file cannot be read"),
+            ("keys.json", "keys.json: "),
+        ] {
+            refused("jwks = \"discovery\"", &format!("jwks = \"{jwks}\""), &[place, words]);
+        }
     }
 
     #[test]

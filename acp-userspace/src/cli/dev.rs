@@ -58,9 +58,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let dir = tempfile::Builder::new().prefix("acp-dev-").tempdir().context("cannot make a temporary directory")?;
     let world = Rc::new(World::open()?);
     let listen = if args.checks { SocketAddr::new(args.listen.ip(), 0) } else { args.listen };
-    let mut config = config::parse(&configuration(&world, listen, dir.path()), dir.path())
+    let config = config::parse_dev(&configuration(&world, listen, dir.path()), dir.path())
         .map_err(|mistakes| anyhow::anyhow!("the built-in configuration is wrong:\n{mistakes}"))?;
-    config.identity.dev_issuer = true;
 
     let (tail, records) = mpsc::sync_channel(SHOWN_MAX);
     let served = Rc::clone(&world);

@@ -86,14 +86,34 @@ impl At {
     }
 }
 
-/// Gathers mistakes while reading goes on.
+/// Gathers mistakes while reading and resolving go on.
+///
+/// What cannot be read has something stand in for it, so that the rest of the file is resolved all the same. What would
+/// then be said about the section that it stands in could be about the stand-in, so nothing is.
 #[derive(Debug, Default)]
-pub(super) struct Collector(Vec<(At, String)>);
+pub(super) struct Collector {
+    noted: Vec<(At, String)>,
+    /// Keys of sections that hold a stand-in.
+    doubtful: Vec<String>,
+    resolving: bool,
+}
 
 impl Collector {
     /// Notes a mistake.
     pub(super) fn add(&mut self, at: &At, message: impl Into<String>) {
-        self.0.push((at.clone(), message.into()));
+        if !self.resolving || !self.doubtful.iter().any(|section| is_within(&at.key, section)) {
+            self.noted.push((at.clone(), message.into()));
+        }
+    }
+
+    /// The value at this place could not be read, which is noted; something stands in for it.
+    pub(super) fn unread(&mut self, at: &At) {
+        self.doubtful.push(section_of(&at.key).to_owned());
+    }
+
+    /// Everything is read: from now on it is resolved.
+    pub(super) fn resolving(&mut self) {
+        self.resolving = true;
     }
 
     /// Notes a mistake unless `holds`.
@@ -105,13 +125,13 @@ impl Collector {
 
     /// Whether nothing was wrong so far.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.noted.is_empty()
     }
 
     /// The mistakes in file order, with lines and columns of `text`.
     pub(super) fn finish(mut self, file: &str, text: &str) -> Mistakes {
-        self.0.sort_by_key(|(at, _)| at.span.start);
-        let mistakes = self.0.into_iter().map(|(at, message)| {
+        self.noted.sort_by_key(|(at, _)| at.span.start);
+        let mistakes = self.noted.into_iter().map(|(at, message)| {
             let (line, column) = place(text, at.span.start);
             Mistake { file: file.to_owned(), line, column, key: at.key, message }
         });
@@ -119,7 +139,19 @@ impl Collector {
     }
 }
 
-fn place(text: &str, byte: usize) -> (usize, usize) {
+/// The section that a key stands in; a section at the top is its own.
+fn section_of(key: &str) -> &str {
+    let list = key.strip_suffix(']').and_then(|key| key.rsplit_once('[')).map_or(key, |(list, _)| list);
+    list.rsplit_once('.').map_or(list, |(section, _)| section)
+}
+
+/// Whether a key is this one or below it.
+fn is_within(key: &str, section: &str) -> bool {
+    key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Line and column of a byte, both from 1.
+pub(super) fn place(text: &str, byte: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(byte)];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
@@ -138,6 +170,27 @@ mod tests {
         found.add(&At { span: 4..5, ..At::default() }, "syntax");
         let mistakes = found.finish("acp.toml", text);
         assert_eq!(mistakes.to_string(), "acp.toml:1:5: syntax\nacp.toml:4:5: usage.budget[0].max_spend: no currency");
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_holds_a_stand_in_but_that_it_cannot_be_read() {
+        for (unread, quiet, heard) in [
+            ("listen.address", "listen.workers", "admin.metrics"),
+            ("route[1].protocol", "route[1].tool[0].match", "route[10].path"),
+            ("safety.rule[1].detect[0]", "safety.rule[1].detect", "safety.rule[0].detect"),
+            ("route", "route[0].path", "route_map"),
+        ] {
+            let at = |key: &str| At { key: key.to_owned(), ..At::default() };
+            let mut found = Collector::default();
+            found.add(&at(unread), "has to be a section");
+            found.unread(&at(unread));
+            found.add(&at(quiet), "has to be text");
+            found.resolving();
+            found.add(&at(quiet), "is a contradiction");
+            found.add(&at(heard), "is a contradiction");
+            let keys: Vec<String> = found.finish("f", "").0.into_iter().map(|mistake| mistake.key).collect();
+            assert_eq!(keys, [unread, quiet, heard]);
+        }
     }
 
     #[test]

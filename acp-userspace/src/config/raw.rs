@@ -92,6 +92,9 @@ impl FromToml for NotYet {
     fn read(_: &DeValue<'_>, _: &At, _: &mut Collector) -> Option<Self> {
         Some(Self)
     }
+    fn stand_in() -> Self {
+        Self
+    }
 }
 
 choice!(Driver: "auto" => Driver::Auto, "epoll" => Driver::Epoll);
@@ -105,6 +108,8 @@ section! {
         token_lifetime_max: Duration = Toml("\"24h\""), "bounds how long a revocation has to be remembered";
         /// Clock leeway on `exp` and `nbf`.
         leeway: Duration = Toml("\"30s\""), "synchronised clocks differ by less than a second; a minute helps thieves";
+        /// URL of the protected resource metadata (RFC 9728), which challenges name; served beside the gateway, not by it.
+        resource_metadata: Option<String> = Absent, "challenges name none";
         /// Entries of each core's cache of verified tokens.
         cache_entries: u64 = Toml("8192"), "as many users at once on one core; a miss costs one RS256 verification";
     }

@@ -5,7 +5,7 @@
 //! table's keys once, with meaning, default and reason. The same declaration is the struct, the reader, the list of
 //! known keys (anything else is a mistake) and the reference in docs/configuration.md.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -77,34 +77,42 @@ pub(super) trait FromToml: Sized {
     /// Reads `value`, or notes why it cannot be read.
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self>;
 
-    /// The value of a key that is absent without a default.
-    fn absent() -> Option<Self> {
-        None
-    }
+    /// What stands in for a value that cannot be read, so that the rest of the file is looked at all the same. It is
+    /// never used: the mistake is noted.
+    fn stand_in() -> Self;
 }
 
-/// Reads one key of a section.
-pub(super) fn key<T: FromToml>(table: &DeTable<'_>, at: &At, info: &KeyInfo, found: &mut Collector) -> Option<Key<T>> {
+/// Reads one key of a section. What cannot be read is noted, and something stands in for it.
+pub(super) fn key<T: FromToml>(table: &DeTable<'_>, at: &At, info: &KeyInfo, found: &mut Collector) -> Key<T> {
     let name = info.name();
     let entry = table.iter().find(|(key, _)| key.get_ref().as_ref() == name);
     if let Some((_, value)) = entry {
-        let at = at.child(name, value.span());
-        let value = T::read(value.get_ref(), &at, found)?;
-        return Some(Key { value, at });
+        return read_or_stand_in(value.get_ref(), at.child(name, value.span()), found);
     }
     let at = At { default: true, ..at.child(name, at.span.clone()) };
-    let value = match info.default {
+    match info.default {
         Fallback::Required => {
             found.add(&at, format!("is missing; {}", info.meaning.trim()));
-            return None;
+            found.unread(&at);
+            Key { value: T::stand_in(), at }
         }
-        Fallback::Absent => T::absent()?,
+        // Only options are declared so.
+        Fallback::Absent => Key { value: T::stand_in(), at },
         Fallback::Toml(text) => {
             let value = DeValue::parse(text).expect("defaults are TOML, as a test of the whole table checks");
-            T::read(value.get_ref(), &at, found)?
+            read_or_stand_in(value.get_ref(), at, found)
         }
-    };
-    Some(Key { value, at })
+    }
+}
+
+fn read_or_stand_in<T: FromToml>(value: &DeValue<'_>, at: At, found: &mut Collector) -> Key<T> {
+    match T::read(value, &at, found) {
+        Some(value) => Key { value, at },
+        None => {
+            found.unread(&at);
+            Key { value: T::stand_in(), at }
+        }
+    }
 }
 
 /// Notes every key of `table` that is not in `keys`.
@@ -171,7 +179,18 @@ macro_rules! section {
                 $crate::config::read::known(table, at, Self::KEYS, found);
                 let mut keys = Self::KEYS.iter();
                 $(let $field = $crate::config::read::key(table, at, keys.next()?, found);)+
-                Some(Self { at: at.clone(), $($field: $field?,)+ })
+                Some(Self { at: at.clone(), $($field,)+ })
+            }
+
+            fn stand_in() -> Self {
+                let at = $crate::config::mistake::At::default();
+                Self {
+                    $($field: $crate::config::read::Key {
+                        value: <$ty as $crate::config::read::FromToml>::stand_in(),
+                        at: at.clone(),
+                    },)+
+                    at,
+                }
             }
         }
     };
@@ -199,6 +218,10 @@ macro_rules! choice {
                     }
                 }
             }
+            fn stand_in() -> Self {
+                let [first, ..] = [$($value,)+];
+                first
+            }
         }
     };
 }
@@ -212,8 +235,8 @@ impl<T: FromToml> FromToml for Option<T> {
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self> {
         T::read(value, at, found).map(Some)
     }
-    fn absent() -> Option<Self> {
-        Some(None)
+    fn stand_in() -> Self {
+        None
     }
 }
 
@@ -233,15 +256,13 @@ impl<T: FromToml> FromToml for Vec<Key<T>> {
             found.add(at, format!("has more than {LIST_MAX} elements"));
             return None;
         }
-        let mut list = Some(Vec::with_capacity(elements.len()));
-        for (index, element) in elements.iter().enumerate() {
-            let at = at.element(index, element.span());
-            match (T::read(element.get_ref(), &at, found), &mut list) {
-                (Some(value), Some(list)) => list.push(Key { value, at }),
-                _ => list = None,
-            }
-        }
-        list
+        let read = |(index, element): (usize, &toml::Spanned<DeValue<'_>>)| {
+            read_or_stand_in(element.get_ref(), at.element(index, element.span()), found)
+        };
+        Some(elements.iter().enumerate().map(read).collect())
+    }
+    fn stand_in() -> Self {
+        Self::new()
     }
 }
 
@@ -254,6 +275,9 @@ impl FromToml for bool {
         found.expect(read.is_some(), at, || "has to be true or false, without quotes".to_owned());
         read
     }
+    fn stand_in() -> Self {
+        false
+    }
 }
 
 impl FromToml for u64 {
@@ -264,6 +288,9 @@ impl FromToml for u64 {
         let read = value.as_integer().and_then(|n| Self::from_str_radix(n.as_str(), n.radix()).ok());
         found.expect(read.is_some(), at, || "has to be a whole number of 0 or more, without quotes".to_owned());
         read
+    }
+    fn stand_in() -> Self {
+        0
     }
 }
 
@@ -279,6 +306,9 @@ impl FromToml for String {
         let plain = text.len() <= STRING_BYTES_MAX && !text.chars().any(char::is_control);
         found.expect(plain, at, || format!("has control characters or more than {STRING_BYTES_MAX} bytes"));
         plain.then(|| text.to_owned())
+    }
+    fn stand_in() -> Self {
+        Self::new()
     }
 }
 
@@ -304,6 +334,9 @@ impl FromToml for Duration {
         }
         parsed(value, at, found, units::duration)
     }
+    fn stand_in() -> Self {
+        Self::ZERO
+    }
 }
 
 /// Bytes.
@@ -320,6 +353,9 @@ impl FromToml for Size {
             return None;
         }
         parsed(value, at, found, units::size).map(Self)
+    }
+    fn stand_in() -> Self {
+        Self(0)
     }
 }
 
@@ -338,6 +374,9 @@ impl FromToml for Money {
         }
         parsed(value, at, found, units::money).map(Self)
     }
+    fn stand_in() -> Self {
+        Self(0)
+    }
 }
 
 impl FromToml for Cidr {
@@ -346,6 +385,9 @@ impl FromToml for Cidr {
     }
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self> {
         parsed(value, at, found, units::cidr)
+    }
+    fn stand_in() -> Self {
+        Self { address: Ipv4Addr::UNSPECIFIED.into(), prefix: 32 }
     }
 }
 
@@ -359,5 +401,8 @@ impl FromToml for SocketAddr {
                 format!("{text:?} is no address; write IP address and port, as in \"127.0.0.1:9900\" or \"[::]:8443\"")
             })
         })
+    }
+    fn stand_in() -> Self {
+        Self::from((Ipv4Addr::UNSPECIFIED, 0))
     }
 }

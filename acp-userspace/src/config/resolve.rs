@@ -12,6 +12,7 @@ use super::mistake::{At, Collector};
 use super::raw;
 use super::read::{Key, Size};
 use super::resolved::{AdminConfig, AuditConfig, Cidr, Config};
+use super::{Places, Trust};
 
 mod identity;
 mod kernel;
@@ -23,9 +24,15 @@ mod upstream;
 mod usage;
 
 /// Resolves the whole file.
-pub(super) fn resolve(file: &raw::File, digest: [u8; 32], files: &mut Files<'_>, found: &mut Collector) -> Config {
+pub(super) fn resolve(
+    file: &raw::File,
+    digest: [u8; 32],
+    trust: Trust,
+    files: &mut Files<'_>,
+    found: &mut Collector,
+) -> Config {
     let listen = listen::listen(&file.listen, found);
-    let identity = identity::identity(&file.identity, files, found);
+    let identity = identity::identity(&file.identity, trust, files, found);
     let upstreams = upstream::upstreams(file, files, found);
     let routes = route::routes(file, &listen, found);
     let safety = safety::safety(&file.safety, &routes, found);
@@ -44,6 +51,7 @@ pub(super) fn resolve(file: &raw::File, digest: [u8; 32], files: &mut Files<'_>,
         routes,
         kernel,
         digest,
+        places: Places::default(),
     }
 }
 
@@ -163,6 +171,12 @@ fn is_never(cidr: &Cidr) -> bool {
     never.iter().any(|never| overlaps(cidr, never))
         // A whole private range may hold one of these; the address itself may not be named.
         || METADATA.contains(&cidr.address)
+}
+
+/// RFC 1918, RFC 6598 and RFC 4193. Other special blocks are routing's to refuse at the time of a connection.
+fn is_private(ip: IpAddr) -> bool {
+    let private = [block(10, 0, 8), block(172, 16, 12), block(192, 168, 16), block(100, 64, 10), block6(0xfc00, 7)];
+    private.iter().any(|cidr| cidr.contains(ip))
 }
 
 /// Whether two blocks share an address: one holds the other.

@@ -109,11 +109,33 @@ fn every_mistake_is_reported_at_once_with_its_place() {
         .replace("127.0.0.1:8080", "localhost");
     let all = read(&text).unwrap_err().to_string();
     let lines: Vec<&str> = all.lines().collect();
-    assert_eq!(lines.len(), 4, "{all}");
+    assert_eq!(lines.len(), 5, "{all}");
     assert!(lines[0].starts_with("acp.toml:2:11: listen.address: \"localhost\" is no address; write"), "{all}");
     assert_eq!(lines[1], "acp.toml:15:13: usage.budget[0].max_spend: \"500\" has no currency; write \"500 USD\"");
+    assert!(all.contains("route[1].upstream: \"crn\" is no upstream"), "{all}");
     assert!(all.contains("route[0].tool[0].verb: is missing; Verb of the scope"), "{all}");
     assert!(all.contains("route[0].tool[0].verbs: is unknown; known here: name, match, verb, price, labels"), "{all}");
+}
+
+/// What stands in for an unreadable value leads to no further mistake.
+#[test]
+fn what_cannot_be_read_is_reported_once() {
+    for (from, to, key) in [
+        ("127.0.0.1:8080", "localhost", "listen.address"),
+        ("audience = [\"api\"]", "audience = \"api\"", "identity.issuer[0].audience"),
+        ("issuer = \"https://idp.example.com/\"", "issuer = 1", "identity.issuer[0].issuer"),
+        ("detect = [\"us_ssn\"]", "detect = [\"ssn\"]", "safety.rule[0].detect[0]"),
+        ("action = \"block\"", "action = \"bloc\"", "safety.rule[0].action"),
+        ("per = \"user\"", "per = \"users\"", "usage.budget[0].per"),
+        ("\"500 USD\"", "500", "usage.budget[0].max_spend"),
+        ("url = \"http://crm.internal:8443/base/\"", "url = 5", "upstream[0].url"),
+        ("path = \"/tools\"", "path = 5", "route[0].path"),
+        ("match = { method = \"POST\", path = \"contacts/*\" }", "match = \"POST\"", "route[0].tool[0].match"),
+        ("price = \"0.002 USD\"", "price = 0.002", "route[0].tool[0].price"),
+        ("protocol = \"mcp\"", "protocol = \"mpc\"", "route[1].protocol"),
+    ] {
+        check(from, to, key, "");
+    }
 }
 
 #[test]
@@ -239,6 +261,15 @@ fn upstreams_open_private_addresses_by_name_only() {
         "url = \"http://crm.internal:8443/base/\"",
         "url = \"http://10.1.2.3\"\nallow_private = [\"10.0.0.0/8\"]",
     );
+    // The listener's port on another host is not the listener.
+    let everywhere = BASE.replace("127.0.0.1:8080", "0.0.0.0:8080");
+    let elsewhere = "url = \"http://10.1.2.3:8080\"\nallow_private = [\"10.0.0.0/8\"]";
+    assert!(read(&everywhere.replace("url = \"http://crm.internal:8443/base/\"", elsewhere)).is_ok());
+    check_text(
+        &everywhere.replace("http://crm.internal:8443/base/", "http://127.0.0.1:8080"),
+        "upstream[0].url",
+        "the gateway's own listener",
+    );
 }
 
 #[test]
@@ -286,10 +317,24 @@ fn issuers_say_which_tenants_they_speak_for() {
     check("[\"api\"]", "[]", "identity.issuer[0].audience", "is empty");
     check("https://idp", "http://idp", "identity.issuer[0].issuer", "would fetch keys in clear");
     check("[\"api\"]", "[\"api\"]\njwks = \"http://keys/\"", "identity.issuer[0].jwks", "would fetch keys in clear");
-    check_good("https://idp.example.com/", "http://127.0.0.1:4444/");
+    check("https://idp.example.com/", "http://127.0.0.1:4444/", "identity.issuer[0].issuer", "is on loopback");
+    let dev = BASE.replacen("https://idp.example.com/", "http://127.0.0.1:4444/", 1);
+    let dev = parse_dev(&dev, Path::new("/nonexistent")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(dev.identity.dev_issuer);
     let config = check_good("[\"api\"]", "[\"api\"]\njwks = \"keys.json\"");
     let JwksSource::File(file) = &config.identity.issuers[0].jwks else { panic!("a file") };
     assert_eq!(file, Path::new("/nonexistent/keys.json"));
+}
+
+#[test]
+fn metadata_that_challenges_name_is_https() {
+    let metadata = |url: &str| format!("[identity]\nresource_metadata = \"{url}\"\n[[identity.issuer]]");
+    let config =
+        check_good("[[identity.issuer]]", &metadata("https://acp.example.com/.well-known/oauth-protected-resource"));
+    assert!(config.identity.resource_metadata.is_some_and(|url| url.ends_with("/oauth-protected-resource")));
+    for (url, words) in [("http://acp.example.com/x", "has to be https"), ("metadata", "is no URL")] {
+        check("[[identity.issuer]]", &metadata(url), "identity.resource_metadata", words);
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The admin surfaces (THREATS A19): health and metrics, read-only, on loopback TCP; everything that changes state on
 //! a Unix socket of mode 0600. `Host` is checked on TCP, so that a web page cannot reach it by DNS rebinding.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fs::{File, Permissions};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,11 +16,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use super::metrics;
 use super::status::Status;
 use crate::server::Shared;
+
+/// Clients of the admin socket that wait to be accepted: one operator's, at most a few at once.
+const SOCKET_BACKLOG: i32 = 16;
 
 /// What the admin socket asks the control thread to do.
 #[derive(Debug)]
@@ -76,7 +82,10 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
         }
         _ => {}
     }
-    let listener = bind_private(path).with_context(|| format!("admin.socket: cannot listen on {}", path.display()))?;
+    let listener = bind_private(path)
+        .and_then(|socket| socket.listen(SOCKET_BACKLOG).map(|()| socket))
+        .and_then(|socket| tokio::net::UnixListener::from_std(OwnedFd::from(socket).into()))
+        .with_context(|| format!("admin.socket: cannot listen on {}", path.display()))?;
     let routes = Router::new()
         .route("/status", get(status))
         .route("/reload", post(reload))
@@ -88,28 +97,43 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
     Ok(())
 }
 
-/// Binds with no permission for others from the first moment on.
-fn bind_private(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
-    // SAFETY: umask only swaps a number; the control thread is the only one that creates files at this point.
-    let before = unsafe { libc::umask(0o177) };
-    let bound = tokio::net::UnixListener::bind(path);
-    // SAFETY: as above.
-    unsafe { libc::umask(before) };
-    let listener = bound?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+/// A socket that is the owner's alone from the moment it has a name.
+///
+/// Linux gives the file the mode that the socket has at bind(2) (`unix_bind_bsd` in net/unix/af_unix.c), so it is set
+/// before: the process' umask, which other threads create files under, is left alone. Looked at before anybody can
+/// connect, should a file system disagree.
+fn bind_private(path: &Path) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let file = File::from(OwnedFd::from(socket));
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    let socket = Socket::from(OwnedFd::from(file));
+    socket.bind(&SockAddr::unix(path)?)?;
+    if std::fs::symlink_metadata(path)?.permissions().mode() & 0o077 != 0 {
+        return Err(std::io::Error::other("the file system gives others access to the socket"));
+    }
+    Ok(socket)
 }
 
 /// Refuses requests whose Host is not a loopback name or address.
 async fn local_host_only(request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    let local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if local && request.headers().get(header::ORIGIN).is_none() {
+    if is_local(host) && request.headers().get(header::ORIGIN).is_none() {
         next.run(request).await
     } else {
         (StatusCode::FORBIDDEN, "local clients only\n").into_response()
     }
+}
+
+/// Whether a Host field (RFC 9110 §7.2: a name, an IPv4 address or an IPv6 address in brackets, and perhaps a port) names
+/// this machine.
+fn is_local(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((literal, port)) if literal.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback()) => ("localhost", port),
+        Some(_) => return false,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    port && (name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()))
 }
 
 /// The body of `/readyz` and `/status`.
@@ -147,13 +171,13 @@ async fn metrics_text(State(surface): State<Surface>) -> impl IntoResponse {
     }
 }
 
-type Socket = State<(Surface, mpsc::Sender<Command>)>;
+type Admin = State<(Surface, mpsc::Sender<Command>)>;
 
-async fn status(State((surface, _)): Socket) -> impl IntoResponse {
+async fn status(State((surface, _)): Admin) -> impl IntoResponse {
     Json(readiness(&surface))
 }
 
-async fn reload(State((_, commands)): Socket) -> Response {
+async fn reload(State((_, commands)): Admin) -> Response {
     match ask(&commands, Command::Reload).await {
         Some(Ok(generation)) => Json(serde_json::json!({ "generation": generation })).into_response(),
         Some(Err(mistakes)) => (StatusCode::UNPROCESSABLE_ENTITY, mistakes).into_response(),
@@ -161,11 +185,11 @@ async fn reload(State((_, commands)): Socket) -> Response {
     }
 }
 
-async fn stop(State((_, commands)): Socket) -> StatusCode {
+async fn stop(State((_, commands)): Admin) -> StatusCode {
     if commands.send(Command::Stop).await.is_ok() { StatusCode::ACCEPTED } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-async fn penalties(State((_, commands)): Socket) -> Response {
+async fn penalties(State((_, commands)): Admin) -> Response {
     match ask(&commands, Command::Penalties).await {
         Some(list) => {
             let rows: Vec<_> = list
@@ -183,7 +207,7 @@ struct PardonRequest {
     source: IpAddr,
 }
 
-async fn pardon(State((_, commands)): Socket, Json(request): Json<PardonRequest>) -> Response {
+async fn pardon(State((_, commands)): Admin, Json(request): Json<PardonRequest>) -> Response {
     match ask(&commands, |answer| Command::Pardon(request.source, answer)).await {
         Some(true) => StatusCode::NO_CONTENT.into_response(),
         Some(false) => (StatusCode::NOT_FOUND, "no penalty on that source\n").into_response(),
@@ -196,4 +220,41 @@ async fn ask<T>(commands: &mpsc::Sender<Command>, command: impl FnOnce(oneshot::
     let (answer, answered) = oneshot::channel();
     commands.send(command(answer)).await.ok()?;
     answered.await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_the_owners_alone_before_anybody_can_connect() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let _bound = bind_private(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let refused = std::os::unix::net::UnixStream::connect(&path).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn only_hosts_that_name_this_machine_are_local() {
+        for local in ["localhost", "localhost:9900", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:9900"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in [
+            "",
+            ":",
+            "a.test",
+            "localhost.a.test",
+            "localhost:x",
+            "10.0.0.1",
+            "::1",
+            "[::2]",
+            "[::1]x",
+            "[127.0.0.1]",
+            "[::1",
+        ] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
 }

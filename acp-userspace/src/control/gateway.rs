@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -45,6 +45,9 @@ use crate::usage::Usage;
 
 /// Between looks at the workers by the main thread.
 const TEND: Duration = Duration::from_millis(100);
+
+/// How long the workers' first beats are waited for.
+const START_MAX: Duration = Duration::from_secs(5);
 
 /// How a gateway is started.
 pub struct Options {
@@ -215,6 +218,7 @@ impl Gateway {
             return Err(error.err().unwrap_or_else(|| anyhow::anyhow!("the control thread ended at start")));
         };
         let supervisor = Supervisor::start(listeners, &mut common)?;
+        await_beats(&shared);
         Ok(Self { address, metrics, reached, shared, supervisor, common, audit, ledger, control, ended })
     }
 
@@ -243,6 +247,14 @@ impl Gateway {
         self.audit.stop().context("the audit log could not be closed; its last records are in the rings")?;
         self.ledger.stop();
         control
+    }
+}
+
+/// Waits until every worker accepts, so that what is said to serve is ready; one that cannot start shows in `/readyz`.
+fn await_beats(shared: &Shared) {
+    let deadline = Instant::now() + START_MAX;
+    while shared.workers.iter().any(|worker| worker.beat.value() == 0) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -19,13 +19,14 @@ use tracing::{info, warn};
 use crate::clock::Now;
 use crate::config::resolved::{IdentityConfig, Issuer, JwksSource};
 use crate::identity::jwks::KeySet;
+use crate::identity::keys::same_source;
 use crate::identity::{IssuerKeys, KeyState, Keys};
 use crate::text::CallerText;
 
 mod fetch;
 mod schedule;
 
-pub use fetch::{AddressGuard, FetchError};
+pub use fetch::{AddressGuard, FetchError, address_of, check_file};
 pub use schedule::KeyTimings;
 use schedule::{Ask, Schedule};
 
@@ -35,8 +36,8 @@ const WAITING_MAX: usize = 1024;
 /// A worker met a `kid` that an issuer's keys lack.
 #[derive(Debug)]
 pub struct Refetch {
-    /// Index of the issuer entry, from [`crate::identity::IdentityError::UnknownKey`].
-    pub issuer: usize,
+    /// The issuer's entry, of this configuration or one before it.
+    pub issuer: Arc<Issuer>,
     /// The unknown id.
     pub kid: Arc<str>,
     /// Told whether the published keys have it now. The worker waits at most a second.
@@ -152,17 +153,19 @@ impl<P: FnMut(Arc<Keys>) + Send> KeyService<P> {
     }
 
     fn ask(&mut self, request: Refetch, now: Instant) {
-        let known = self.keys.issuers().get(request.issuer).and_then(|keys| keys.set());
-        let is_known = known.is_some_and(|set| set.find(&request.kid).is_some());
-        let Some(entry) = self.issuers.get_mut(request.issuer).filter(|_| !is_known) else {
-            return answer(request, is_known);
+        // A request may have been decided by the configuration before this one: its entry is looked up by what it says.
+        let Some(index) = self.issuers.iter().position(|entry| same_source(&entry.issuer, &request.issuer)) else {
+            return answer(request, false);
         };
+        if self.keys.issuers()[index].set().is_some_and(|set| set.find(&request.kid).is_some()) {
+            return answer(request, true);
+        }
+        let entry = &mut self.issuers[index];
         let decision = entry.schedule.ask(&request.kid, &self.timings, now);
         if decision == Ask::No || entry.waiting.len() >= WAITING_MAX {
             self.counters.refetches_refused.fetch_add(1, Ordering::Relaxed);
             return answer(request, false);
         }
-        let index = request.issuer;
         entry.waiting.push(request);
         if decision == Ask::Fetch {
             self.start(index, now);

@@ -44,7 +44,7 @@ impl Collector for Gathering {
             ("acp_connections_accepted", "Client connections accepted.", sum(|w| w.accepted.value())),
             (
                 "acp_connections_turned_away",
-                "Client connections closed at accept: over a bound, or from a source under penalty.",
+                "Client connections closed at accept: over a bound, from a source under penalty, or for lack of descriptors.",
                 sum(|w| w.turned_away.value()),
             ),
             ("acp_upstream_connects", "Connections opened to upstreams.", sum(|w| w.upstream_connects.value())),

@@ -1,19 +1,22 @@
 //! Makes snapshots and puts them in force.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use super::{interfaces, jwks};
 use crate::config::resolved::{Route, Tool, ToolMatch};
+use crate::config::{Config, Subject};
 use crate::identity::{Keys, Revocations};
 use crate::pipeline::{Addresses, Settings, Snapshot};
 use crate::policy::PolicySet;
 use crate::routing::RouteTable;
+use crate::routing::address::{AddressGuard, Allowed};
 use crate::safety::RuleSet;
 use crate::usage::Plan;
 
-/// A configuration that parses but cannot be put to work: every mistake, one per line.
+/// A configuration that parses but cannot be put to work: every mistake, one per line, with its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct SettingsMistakes(pub Vec<String>);
@@ -23,22 +26,52 @@ pub struct SettingsMistakes(pub Vec<String>);
 /// # Errors
 /// Everything that is wrong, not just the first.
 pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMistakes> {
-    let mut mistakes = Vec::new();
+    let mut mistakes = unreachable(&config);
+    let mut note = |subject: Option<Subject<'_>>, message: String| {
+        mistakes.push(config.places.mistake(subject, message).to_string())
+    };
     let routes = RouteTable::compile(&config.routes, &config.upstreams, config.identity.issuers.len())
-        .map_err(|all| mistakes.extend(all.iter().map(ToString::to_string)))
+        .map_err(|all| all.iter().for_each(|mistake| note(Some(mistake.subject()), mistake.to_string())))
         .ok();
-    let rules = RuleSet::compile(&config.safety, &config.routes).map_err(|error| mistakes.push(error.to_string())).ok();
+    let rules =
+        RuleSet::compile(&config.safety, &config.routes).map_err(|error| note(error.subject(), error.to_string())).ok();
+    // A policy's mistake names the policy's own file and line.
     let policy = PolicySet::compile(&config.policy, &config.identity.issuers, &config.routes)
-        .map_err(|all| mistakes.push(all.to_string()))
+        .map_err(|all| mistakes.extend(all.0.iter().map(ToString::to_string)))
         .ok();
     let plan = Arc::new(Plan::compile(&config.usage));
     let protocol_tools = config.routes.iter().map(|route| protocol_tool(route)).collect();
     match (routes, rules, policy) {
-        (Some(routes), Some(rules), Some(policy)) => {
+        (Some(routes), Some(rules), Some(policy)) if mistakes.is_empty() => {
             Ok(Settings { generation, config, routes, rules, policy, plan, protocol_tools })
         }
         _ => Err(SettingsMistakes(mistakes)),
     }
+}
+
+/// Upstreams and issuers that are named by an address which the guard would refuse at every connection. A name can
+/// only be judged once it resolves.
+fn unreachable(config: &Config) -> Vec<String> {
+    let guard = AddressGuard::new(vec![config.listen.address, config.admin.metrics], interfaces::addresses());
+    let literal = |host: &str, port| host.parse().ok().map(|ip| SocketAddr::new(ip, port));
+    let mut mistakes = Vec::new();
+    let mut judge = |subject: Subject<'_>, allowed: Allowed<'_>, address: SocketAddr| {
+        if let Err(why) = guard.check(allowed, address) {
+            let message = format!("{address} is never connected to: it is {why}");
+            mistakes.push(config.places.mistake(Some(subject), message).to_string());
+        }
+    };
+    for upstream in &config.upstreams {
+        if let Some(address) = literal(&upstream.host, upstream.port) {
+            judge(Subject::Upstream(&upstream.name), Allowed::from(&**upstream), address);
+        }
+    }
+    for issuer in config.identity.issuers.iter().filter(|_| !config.identity.dev_issuer) {
+        if let Some(address) = jwks::address_of(issuer) {
+            judge(Subject::Issuer(&issuer.name), Allowed::from(&**issuer), address);
+        }
+    }
+    mistakes
 }
 
 /// What a route's protocol messages are admitted as: rate limits and the loop guard count them, no budget does.

@@ -8,7 +8,6 @@ use std::sync::mpsc as sync_mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::Watcher;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,24 +15,23 @@ use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
 use super::jwks::{KeyService, Refetch};
-use super::publish::{self, Publisher};
+use super::pace::Pace;
+use super::publish::Publisher;
+use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
 use super::status::Status;
+use super::watch::Watch;
 use crate::audit::json::event::EventKind;
 use crate::clock::mono_ns;
-use crate::config::Config;
 use crate::config::resolved::Issuer;
 use crate::identity::Keys;
 use crate::ids::TenantId;
 use crate::kernel::penalty::PenaltyBook;
 use crate::kernel::source::Sources;
 use crate::kernel::{ConnClosed, KernelPlane};
-use crate::pipeline::Settings;
+use crate::pipeline::{Addresses, Settings};
 use crate::routing::address::{AddressGuard, Allowed};
 use crate::server::{KeyWanted, Shared, Signal};
-
-/// Between looks at the workers' queues: how fast an ignored limit becomes a penalty.
-const TICK: Duration = Duration::from_millis(5);
 
 /// Between drains of the kernel's ring (see [`crate::kernel::ledger::EVENTS_BYTES`]).
 const KERNEL_DRAIN: Duration = Duration::from_millis(50);
@@ -111,7 +109,8 @@ struct Service {
     changes: mpsc::Receiver<()>,
     /// The last look-up of the upstreams' names.
     resolving: Option<tokio::task::JoinHandle<()>>,
-    _watcher: Option<notify::RecommendedWatcher>,
+    reloads: Reloads,
+    watch: Option<Watch>,
 }
 
 impl Service {
@@ -132,7 +131,10 @@ impl Service {
         }
         let book = PenaltyBook::new(&config.kernel, sources);
         let (changed, changes) = mpsc::channel(1);
-        let watcher = watch(&parts.source, changed);
+        let watch = match &parts.source {
+            Source::File(path) => Watch::start(path, config, changed),
+            Source::Fixed => None,
+        };
         Ok(Self {
             surface,
             book,
@@ -142,7 +144,8 @@ impl Service {
             metrics,
             changes,
             resolving: None,
-            _watcher: watcher,
+            reloads: Reloads::default(),
+            watch,
             parts,
         })
     }
@@ -155,16 +158,18 @@ impl Service {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let tick = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(tick);
+        let mut pace = Pace::default();
         let mut resolve = tokio::time::interval_at(tokio::time::Instant::now() + resolve::REFRESH, resolve::REFRESH);
         let (mut drained, mut figured) = (Instant::now(), Instant::now());
         self.figures();
         let _ = ready.send(self.metrics);
         loop {
             tokio::select! {
-                _ = tick.tick() => {
+                () = &mut tick => {
                     self.hear_workers();
+                    tick.as_mut().reset(tokio::time::Instant::now() + self.pause(&mut pace));
                     if drained.elapsed() >= KERNEL_DRAIN {
                         drained = Instant::now();
                         self.hear_kernel();
@@ -181,16 +186,20 @@ impl Service {
                 }
                 _ = terminate.recv() => self.stop("SIGTERM"),
                 _ = interrupt.recv() => self.stop("SIGINT"),
-                _ = hangup.recv() => { let _ = self.reload("SIGHUP").await; }
-                Some(()) = self.changes.recv() => {
-                    tokio::time::sleep(SETTLE).await;
-                    while self.changes.try_recv().is_ok() {}
-                    let _ = self.reload("a watched file changed").await;
-                }
+                _ = hangup.recv() => self.want_reload("SIGHUP", Duration::ZERO, None),
+                Some(()) = self.changes.recv() => self.want_reload("a watched file changed", SETTLE, None),
+                (prepared, wanted) = self.reloads.ended() => self.end_reload(prepared, wanted),
                 _ = resolve.tick() => self.resolve_names(),
-                Some(command) = self.commands.recv() => self.obey(command).await,
+                Some(command) = self.commands.recv() => self.obey(command),
             }
         }
+    }
+
+    /// Until the next look at the workers' queues.
+    fn pause(&self, pace: &mut Pace) -> Duration {
+        let workers = &self.parts.shared.workers;
+        let accepted = workers.iter().map(|worker| worker.accepted.value()).sum();
+        pace.next(accepted, workers.iter().map(|worker| worker.open.value()).sum(), mono_ns())
     }
 
     /// Looks the upstreams' names up beside the loop: a dead name server must delay neither signals nor penalties.
@@ -214,12 +223,9 @@ impl Service {
         self.parts.shared.drain();
     }
 
-    async fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) {
         match command {
-            Command::Reload(answer) => {
-                let result = self.reload("admin").await;
-                let _ = answer.send(result);
-            }
+            Command::Reload(answer) => self.want_reload("admin", Duration::ZERO, Some(answer)),
             Command::Pardon(source, answer) => {
                 let pardoned = self.pardon(source, "admin");
                 let _ = answer.send(pardoned);
@@ -333,51 +339,57 @@ impl Service {
         status.keys_degraded.store(self.parts.shared.snapshot.load().keys.degraded(), Ordering::Relaxed);
     }
 
-    /// Reads the configuration again. What cannot be put in force leaves the old one as it is, and says why.
-    async fn reload(&mut self, why: &str) -> Result<u64, String> {
-        let Source::File(path) = self.parts.source.clone() else {
-            return Err("this configuration has no file to read again".to_owned());
-        };
-        let old = Arc::clone(&self.parts.shared.snapshot.load().settings);
-        let generation = old.generation + 1;
-        let read = tokio::task::spawn_blocking(move || {
-            let config = crate::config::load(&path).map_err(|mistakes| mistakes.to_string())?;
-            publish::compile(config, generation).map_err(|mistakes| mistakes.to_string())
-        });
-        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
-        let changed = read.and_then(|settings| match needs_restart(&old.config, &settings.config) {
-            keys if keys.is_empty() => Ok(settings),
-            keys => Err(format!("needs a restart: {}", keys.join(", "))),
-        });
-        self.parts.status.reload_failed.store(changed.is_err(), Ordering::Relaxed);
-        match changed {
-            Ok(settings)
-                if settings.config.digest == old.config.digest && settings.policy.digest() == old.policy.digest() =>
-            {
-                Ok(old.generation)
-            }
-            Ok(settings) => {
-                self.adopt(Arc::new(settings)).await;
-                tracing::info!(generation, "{why}: configuration reloaded");
-                Ok(generation)
-            }
-            Err(mistakes) => {
+    /// Wants the configuration read again; who asked is told how it ended.
+    fn want_reload(&mut self, why: &'static str, settle: Duration, asked: Option<Asked>) {
+        if matches!(self.parts.source, Source::File(_)) {
+            self.reloads.want(why, settle, asked);
+            self.begin_reload();
+        } else if let Some(asked) = asked {
+            let _ = asked.send(Err("this configuration has no file to read again".to_owned()));
+        }
+    }
+
+    fn begin_reload(&mut self) {
+        let Source::File(path) = &self.parts.source else { return };
+        let (snapshot, guard) = (&self.parts.shared.snapshot, &self.parts.guard);
+        self.reloads.begin(|settle| reload::prepare(path.clone(), snapshot.load_full(), guard.clone(), settle));
+    }
+
+    /// Puts a prepared configuration in force. What cannot be leaves the old one as it is, and says why.
+    fn end_reload(&mut self, prepared: Prepared, wanted: Wanted) {
+        let why = wanted.why;
+        let result = match prepared {
+            Prepared::Refused(mistakes) => {
                 tracing::error!("{why}: configuration refused, the old one stays:\n{mistakes}");
                 self.event(EventKind::Reload, vec![("result", text("refused")), ("mistakes", text(&mistakes))]);
                 Err(mistakes)
             }
+            Prepared::Same => Ok(self.parts.shared.snapshot.load().settings.generation),
+            Prepared::Changed(settings, addresses) => {
+                let generation = settings.generation;
+                self.adopt(settings, addresses);
+                tracing::info!(generation, "{why}: configuration reloaded");
+                Ok(generation)
+            }
+        };
+        self.parts.status.reload_failed.store(result.is_err(), Ordering::Relaxed);
+        for asked in wanted.asked {
+            // One that no longer waits is not an error.
+            let _ = asked.send(result.clone());
         }
+        self.begin_reload();
     }
 
-    async fn adopt(&mut self, settings: Arc<Settings>) {
-        let old = self.parts.shared.snapshot.load_full();
-        let addresses = resolve::resolve(&settings.config.upstreams, &self.parts.guard, &old.addresses).await;
+    fn adopt(&mut self, settings: Arc<Settings>, addresses: Addresses) {
         self.parts.publisher.settings(Arc::clone(&settings), addresses);
         // Keys that are new to the configuration come as they come: an issuer that does not answer delays nothing else.
         self.keys = serve_keys(key_service(&self.parts, &settings));
         let kernel = &settings.config.kernel;
         let sources = Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies));
         self.parts.shared.sources.store(Arc::clone(&sources));
+        if let Some(watch) = &mut self.watch {
+            watch.cover(&settings.config);
+        }
         self.book.configure(kernel, sources);
         self.parts.status.reloads.fetch_add(1, Ordering::Relaxed);
         let detail = vec![
@@ -426,7 +438,7 @@ fn closed_event(parts: &Parts, closed: &ConnClosed) {
 
 async fn refresh_addresses(shared: &Shared, publisher: &Publisher, guard: &AddressGuard) {
     let old = shared.snapshot.load_full();
-    let addresses = resolve::resolve(&old.settings.config.upstreams, guard, &old.addresses).await;
+    let addresses = resolve::resolve(&old.settings.config.upstreams, guard, &old).await;
     if addresses != *old.addresses {
         publisher.addresses(old.settings.generation, addresses);
     }
@@ -455,39 +467,4 @@ fn serve_keys(service: KeyService<impl FnMut(Arc<Keys>) + Send + 'static>) -> mp
     let (sender, requests) = mpsc::channel(REFETCHES_MAX);
     tokio::spawn(service.run(requests));
     sender
-}
-
-/// Keys of the file that only a new process can adopt: privileges and descriptors are gone by now.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let mut keys = Vec::new();
-    let mut compare = |same: bool, key| {
-        if !same {
-            keys.push(key);
-        }
-    };
-    compare(old.listen.address == new.listen.address, "listen.address");
-    compare(old.listen.workers == new.listen.workers, "listen.workers");
-    compare(old.audit.dir == new.audit.dir, "audit.dir");
-    compare(old.audit.ring_bytes == new.audit.ring_bytes, "audit.ring_bytes");
-    compare(old.usage.ledger == new.usage.ledger, "usage.ledger");
-    compare(old.usage.slots == new.usage.slots, "usage.slots");
-    compare(old.kernel.mode == new.kernel.mode, "kernel.mode");
-    compare(old.kernel.cgroup == new.kernel.cgroup, "kernel.cgroup");
-    compare(old.admin.socket == new.admin.socket, "admin.socket");
-    compare(old.admin.metrics == new.admin.metrics, "admin.metrics");
-    keys
-}
-
-/// Watches the configuration's directory: policies lie beside it. Where it cannot be watched, SIGHUP still works.
-fn watch(source: &Source, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let Source::File(path) = source else { return None };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let ours = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "toml" || extension == "cedar");
-    let watching = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(ours)) {
-            let _ = changed.try_send(());
-        }
-    })
-    .and_then(|mut watcher| watcher.watch(dir, notify::RecursiveMode::Recursive).map(|()| watcher));
-    watching.inspect_err(|error| tracing::warn!(%error, "files are not watched; reload with SIGHUP")).ok()
 }

@@ -121,7 +121,8 @@ impl Keys {
     }
 }
 
-fn same_source(a: &Issuer, b: &Issuer) -> bool {
+/// Whether two entries, of one configuration or of two, mean the same keys.
+pub(crate) fn same_source(a: &Issuer, b: &Issuer) -> bool {
     a.name == b.name && a.issuer == b.issuer && a.jwks == b.jwks
 }
 

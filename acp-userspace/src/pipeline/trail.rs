@@ -298,7 +298,8 @@ impl Trail {
         if let Some(challenge) = Challenge::of(facts.reason) {
             let mut value = Vec::new();
             let scopes = self.route().map_or(&[][..], |route| &route.scopes);
-            challenge.write(&mut value, None, scopes);
+            let metadata = self.settings().config.identity.resource_metadata.as_deref();
+            challenge.write(&mut value, metadata, scopes);
             headers.push(("WWW-Authenticate", value));
         }
         if let Some(secs) = facts.retry_after_secs.or_else(|| unavailable_for(facts.reason)) {

@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 
 use super::headers::{self, NameClass};
 use super::path::NormalPath;
+use crate::config::Subject;
 use crate::config::resolved::{Credentials, Protocol, Route, Segment, Tool, ToolMatch, Upstream};
 
 /// Routes, tools and upstreams of one configuration. Immutable, shared by all workers.
@@ -85,6 +86,24 @@ pub enum TableMistake {
     /// Base path or host that cannot stand in a request.
     #[error("upstream {0}: host or base path cannot be sent")]
     Target(String),
+}
+
+impl TableMistake {
+    /// What of the configuration it is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::DuplicateRoute(route)
+            | Self::Path(route, _)
+            | Self::Upstream(route)
+            | Self::TokenPassthrough(route)
+            | Self::ResponseHeader(route, _) => Subject::Route(route),
+            Self::AmbiguousTool(route, tool) | Self::Method(route, tool, _) | Self::Protocol(route, tool) => {
+                Subject::Tool(route, tool)
+            }
+            Self::Credential(upstream) | Self::Target(upstream) => Subject::Upstream(upstream),
+        }
+    }
 }
 
 impl RouteTable {

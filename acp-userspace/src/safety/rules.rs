@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::detectors::Detectors;
 use super::hyperscan::{CompileError, Hyperscan};
+use crate::config::Subject;
 use crate::config::resolved::{ContentAction, Detector, Direction, Mode, Route, SafetyConfig, SafetyRule};
 
 /// Why rules cannot be put to work.
@@ -20,6 +21,17 @@ pub enum RuleError {
         /// The name.
         route: String,
     },
+}
+
+impl RuleError {
+    /// What of the configuration it is about; the engine is nobody's.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject<'_>> {
+        match self {
+            Self::Engine(_) => None,
+            Self::UnknownRoute { rule, .. } => Some(Subject::Rule(rule)),
+        }
+    }
 }
 
 /// The rules of one configuration, resolved per route and direction.

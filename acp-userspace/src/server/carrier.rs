@@ -12,6 +12,7 @@ use super::sweep::{Cut, Phase};
 use super::worker::{KeyWanted, Signal};
 use crate::audit::ring::Position;
 use crate::clock::{mono_ns, tick_ns};
+use crate::config::resolved::Issuer;
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
 use crate::pipeline::{Carrier, Current};
@@ -73,10 +74,10 @@ impl Carrier for ClientBody<'_> {
         self.conn.worker.signal(signal);
     }
 
-    async fn await_key(&mut self, issuer: usize, kid: &Arc<str>) -> bool {
+    async fn await_key(&mut self, issuer: &Arc<Issuer>, kid: &Arc<str>) -> bool {
         let seen = self.conn.worker.snapshot().keys_generation();
         let answered = Arc::new(AtomicBool::new(false));
-        let wanted = KeyWanted { issuer, kid: Arc::clone(kid), answered: Arc::clone(&answered) };
+        let wanted = KeyWanted { issuer: Arc::clone(issuer), kid: Arc::clone(kid), answered: Arc::clone(&answered) };
         self.conn.worker.signal(Signal::KeyWanted(wanted));
         self.wait_until(|_| answered.load(Ordering::Acquire)).await;
         self.conn.worker.snapshot().keys_generation() != seen

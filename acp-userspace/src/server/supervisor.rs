@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::listener;
 use super::runtime::Driver;
 use super::worker::{self, Parts, Signal};
 use crate::kernel::WorkerPlane;
@@ -86,6 +87,10 @@ impl Supervisor {
         let draining = common.shared.draining.load(std::sync::atomic::Ordering::Acquire);
         for slot in &mut self.slots {
             let dead = slot.thread.as_ref().is_none_or(JoinHandle::is_finished);
+            if dead && draining {
+                // Nobody serves its queue any more. A worker that drained has closed it already.
+                drop(listener::close(&slot.listener));
+            }
             if !dead || draining || slot.started.elapsed() < RESTART_PAUSE {
                 continue;
             }

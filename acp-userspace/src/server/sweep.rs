@@ -19,6 +19,13 @@ use crate::clock::mono_ns;
 /// Between two sweeps.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
+/// The same while no connection is open: an idle gateway costs next to nothing, and the first connection's deadlines,
+/// all of them longer, are kept to within this.
+const TICK_EMPTY: Duration = Duration::from_millis(200);
+
+/// At a drain, a connection that became idle this recently is left alone: its request may be on the way in.
+const DRAIN_GRACE_NS: u64 = 50_000_000;
+
 /// A client whose upstream has not answered for this long is watched for disconnection.
 const WATCH_AFTER_NS: u64 = 50_000_000;
 
@@ -204,7 +211,7 @@ impl Sweep {
     pub(super) async fn run(self: Rc<Self>) {
         let mut polled = Polled::default();
         loop {
-            runtime::sleep(TICK).await;
+            runtime::sleep(if self.is_empty() { TICK_EMPTY } else { TICK }).await;
             self.once(mono_ns(), &mut polled);
         }
     }
@@ -218,7 +225,7 @@ impl Sweep {
             if watch.deadline_ns.get() <= now_ns {
                 watch.deadline_ns.set(now_ns.saturating_add(GRACE_NS));
                 watch.cut_now(Cut::Deadline);
-            } else if idle && self.draining.get() {
+            } else if idle && self.draining.get() && now_ns.saturating_sub(watch.since_ns.get()) >= DRAIN_GRACE_NS {
                 watch.cut_now(Cut::Shutdown);
             } else if watch.phase.get() == Phase::Idle && now_ns.saturating_sub(watch.since_ns.get()) > PARK_AFTER_NS {
                 let canceller = watch.park.borrow_mut().take();
@@ -367,13 +374,20 @@ mod tests {
         let (_a, idle) = pair();
         let (_b, busy) = pair();
         let (_c, waiting) = pair();
+        let (_d, fresh) = pair();
         let sweep = Sweep::default();
         let (idle, busy) = (sweep.add(idle.as_raw_fd()), sweep.add(busy.as_raw_fd()));
         let waiting = sweep.add(waiting.as_raw_fd());
         busy.enter(Phase::Body, 0, u64::MAX);
         waiting.enter(Phase::Govern, 0, u64::MAX);
+        idle.enter(Phase::Idle, 0, u64::MAX);
+        let fresh = sweep.add(fresh.as_raw_fd());
+        fresh.enter(Phase::Idle, 1, u64::MAX);
         sweep.drain();
-        sweep.once(1, &mut Polled::default());
+        sweep.once(DRAIN_GRACE_NS, &mut Polled::default());
         assert_eq!((idle.cut(), busy.cut(), waiting.cut()), (Cut::Shutdown, Cut::No, Cut::No));
+        assert_eq!(fresh.cut(), Cut::No, "its request may be on the way in");
+        sweep.once(DRAIN_GRACE_NS + 1, &mut Polled::default());
+        assert_eq!(fresh.cut(), Cut::Shutdown);
     }
 }

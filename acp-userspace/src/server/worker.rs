@@ -19,11 +19,13 @@ use arc_swap::ArcSwap;
 use super::Shared;
 use super::buffers::{Buffers, Quota};
 use super::connection::Connection;
+use super::listener::{self, Reserve, out_of_descriptors};
 use super::metrics::WorkerMetrics;
 use super::runtime::{self, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
 use crate::clock::{Now, mono_ns};
+use crate::config::resolved::Issuer;
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
 use crate::identity::Identity;
@@ -41,8 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A key that a token names and nobody has.
 #[derive(Debug, Clone)]
 pub struct KeyWanted {
-    /// Index of the issuer.
-    pub issuer: usize,
+    /// The issuer's entry: an index would mean another one after a reload.
+    pub issuer: Arc<Issuer>,
     /// The key id.
     pub kid: Arc<str>,
     /// Set when the issuer was asked, or will not be.
@@ -245,17 +247,19 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
         if driver == Driver::Epoll {
             listener.set_nonblocking(true)?;
         }
+        let queue = Rc::new(listener.try_clone()?);
         let listener = TcpListener::from_std(listener)?;
+        metrics.beat.set(mono_ns());
         let sweep = Rc::clone(&worker.sweep);
         runtime::spawn(sweep.run());
-        runtime::spawn(accept(Rc::clone(&worker), listener));
-        housekeeping(&worker).await;
+        runtime::spawn(accept(Rc::clone(&worker), listener, Rc::clone(&queue)));
+        housekeeping(&worker, &queue).await;
         Ok(())
     })?
 }
 
 /// Looks at shared state until the worker may end.
-async fn housekeeping(worker: &Rc<Worker>) {
+async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
     let mut drain_until = None;
     loop {
         runtime::sleep(HOUSEKEEPING).await;
@@ -273,6 +277,7 @@ async fn housekeeping(worker: &Rc<Worker>) {
             if !worker.sweep.draining() {
                 worker.sweep.drain();
                 worker.with_plane(WorkerPlane::drain);
+                close(worker, queue);
             }
             if worker.sweep.is_empty() {
                 return;
@@ -285,16 +290,37 @@ async fn housekeeping(worker: &Rc<Worker>) {
 }
 
 /// Accepts until the gateway drains.
-async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, queue: Rc<std::net::TcpListener>) {
+    let (mut reserve, mut failing) = (Reserve::new(), false);
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer),
+            Ok((stream, peer)) => {
+                failing = false;
+                admit(&worker, stream, peer);
+            }
             // The client went away in the queue: the next one may be there already.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+            Err(_) if worker.draining() => return,
             Err(error) => {
-                tracing::warn!(%error, "accept failed; pausing");
+                let shed = if out_of_descriptors(&error) { reserve.shed(&queue) } else { 0 };
+                worker.metrics.turned_away.add(shed as u64);
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, shed, "accept failed; connections are turned away until it succeeds");
+                }
                 runtime::sleep(ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// The beginning of a drain: who waits in the queue is served once more, who comes later is not let in.
+fn close(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
+    for (stream, peer) in listener::close(queue) {
+        let nonblocking = worker.metrics.driver.value() == Driver::Epoll as u64;
+        let stream = stream.set_nonblocking(nonblocking).and_then(|()| TcpStream::from_std(stream));
+        match stream {
+            Ok(stream) => admit(worker, stream, peer),
+            Err(error) => tracing::warn!(%error, "a queued connection cannot be served"),
         }
     }
 }
@@ -306,9 +332,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let connections_max = worker.current.borrow().settings.config.listen.connections_max;
     let over = worker.sweep.len() >= connections_max.div_ceil(worker.workers);
     let fd = stream.as_raw_fd();
-    let turned_away = over
-        || worker.shared.draining.load(Ordering::Relaxed)
-        || worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse;
+    let turned_away = over || worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse;
     if turned_away {
         worker.metrics.turned_away.inc();
         // A reset leaves no TIME_WAIT behind, and the client learns at once.

@@ -2,18 +2,20 @@
 //!
 //! The offender's address, 127.0.0.2, is declared as one tenant's; the victim comes from 127.0.0.3 as users of the
 //! other tenants, at half of what it reaches alone. Per round and mode a fresh gateway sees: the victim alone, the
-//! victim with the offender, the offender alone.
+//! victim with the offender, the offender alone, and nobody.
 //!
 //! - *On time*: answered correctly within the deadline, counted from when the request was due; what is never answered
 //!   is not on time.
 //! - *CPU per refused attempt*: the gateway's CPU time with the offender, less what the same victim requests cost
 //!   without, per attempt that got nothing. It is a small difference of two large numbers, so the offender alone is
-//!   measured too, where nothing needs subtracting.
+//!   measured too, where nothing but what an idle gateway uses in the same time is subtracted.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use super::host::Host;
 use super::keys;
 use super::lab::Lab;
 use super::measure::{self, milliseconds};
+use super::proc::ProcessTree;
 use super::report::Spread;
 use super::{load, offender, peers};
 
@@ -32,6 +35,8 @@ const VICTIM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 const USER_REQUESTS_PER_SECOND: u64 = 200;
 /// The offender's head start: its limit is broken and its source penalised when the window opens.
 const HEAD_START_MS: u64 = 2_000;
+/// After a start, until the gateway has nothing left to do.
+const SETTLE_MS: u64 = 1_000;
 /// Least share of the victim's requests on time.
 const ON_TIME_TARGET: f64 = 0.90;
 /// Most CPU per refused attempt, microseconds.
@@ -58,6 +63,9 @@ struct Round {
     flood: load::Outcome,
     offender: offender::Outcome,
     alone: offender::Outcome,
+    /// CPU of the gateway in a window of the same length with nobody there.
+    idle_ns: u64,
+    window_ms: u64,
 }
 
 impl Round {
@@ -67,9 +75,14 @@ impl Round {
         (self.flood.cpu_ns as f64 / 1e3 - victim) / self.offender.refused_in_all().max(1) as f64
     }
 
-    /// The same with nobody but the offender.
+    /// The same with nobody but the offender, less what the gateway uses in the same time with nobody.
     fn cpu_us_per_refused_alone(&self) -> f64 {
-        self.alone.cpu_ns as f64 / 1e3 / self.alone.refused_in_all().max(1) as f64
+        (self.alone.cpu_ns as f64 - self.idle_ns as f64) / 1e3 / self.alone.refused_in_all().max(1) as f64
+    }
+
+    /// CPU of an idle gateway, milliseconds per second.
+    fn idle_ms_per_second(&self) -> f64 {
+        self.idle_ns as f64 / 1e3 / self.window_ms as f64
     }
 }
 
@@ -196,6 +209,8 @@ fn one_round(
     rate: f64,
 ) -> Result<Round> {
     let gateway = start(lab, backend, sides, kernel)?;
+    let window_ms = milliseconds(sizes.seconds);
+    let idle_ns = idle(&gateway, window_ms)?;
     let quiet = measure::generate(lab, &victim(&gateway, sides, sizes, Some(rate), HEAD_START_MS))?;
     let attack = offender(&gateway, sides, sizes);
     let offence = measure::part(lab, "offend", &attack.to_command_line())?;
@@ -207,7 +222,16 @@ fn one_round(
         eprintln!("  a request of the victim failed: {what}");
     }
     gateway.stop()?;
-    Ok(Round { quiet, flood, offender, alone })
+    Ok(Round { quiet, flood, offender, alone, idle_ns, window_ms })
+}
+
+/// CPU that a gateway uses with nobody there, nanoseconds in a window of this length.
+fn idle(gateway: &Gateway, window_ms: u64) -> Result<u64> {
+    thread::sleep(Duration::from_millis(SETTLE_MS));
+    let tree = ProcessTree::below(gateway.server().pid());
+    let before = tree.cpu()?;
+    thread::sleep(Duration::from_millis(window_ms));
+    Ok(u64::try_from((tree.cpu()? - before).as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn victim(gateway: &Gateway, sides: &Sides, sizes: Sizes, rate: Option<f64>, warm_up_ms: u64) -> load::Args {
@@ -269,7 +293,7 @@ fn write_report(lab: &Lab, modes: &[Mode], rate: f64, sizes: Sizes, host: &Host)
 
 /// What a mode's line of the table and its JSON object hold, in this order.
 type Column = (&'static str, &'static str, fn(&Round) -> f64);
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     ("quiet on time %", "quiet_on_time_percent", |round| 100.0 * round.quiet.on_time_share()),
     ("flood on time %", "flood_on_time_percent", |round| 100.0 * round.flood.on_time_share()),
     ("quiet p50 µs", "quiet_p50_us", |round| round.quiet.p50_ns as f64 / 1e3),
@@ -282,6 +306,7 @@ const COLUMNS: [Column; 12] = [
     ("served", "served", |round| round.offender.served as f64),
     ("CPU µs per refused", "cpu_us_per_refused_attempt", Round::cpu_us_per_refused),
     ("the same, no victim", "cpu_us_per_refused_attempt_alone", Round::cpu_us_per_refused_alone),
+    ("idle CPU, ms per s", "idle_cpu_ms_per_second", Round::idle_ms_per_second),
 ];
 
 fn to_json(mode: &Mode) -> Value {
@@ -336,7 +361,9 @@ mod tests {
             load::Outcome { on_time, answered: 5_000, cpu_ns: 80_000_000 + extra_us * 5_000_000, ..quiet.clone() };
         let offender =
             offender::Outcome { refused: 4_990, limited: 10, cpu_ns: extra_us * 5_000_000, ..Default::default() };
-        Round { quiet, flood, offender, alone: offender }
+        // 4 ms a second go to nobody.
+        let alone = offender::Outcome { cpu_ns: offender.cpu_ns + 4_000_000, ..offender };
+        Round { quiet, flood, offender, alone, idle_ns: 4_000_000, window_ms: 1_000 }
     }
 
     #[test]
@@ -344,6 +371,7 @@ mod tests {
         // Half of the victim's requests were answered in the flood, so half of its quiet cost is subtracted.
         assert_eq!(round(5_000, 3).cpu_us_per_refused(), 3.0);
         assert_eq!(round(5_000, 3).cpu_us_per_refused_alone(), 3.0);
+        assert_eq!(round(5_000, 3).idle_ms_per_second(), 4.0);
     }
 
     #[track_caller]

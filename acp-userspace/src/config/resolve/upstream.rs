@@ -1,6 +1,6 @@
 //! `[[upstream]]` and its credentials.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::files::{Files, Holds};
@@ -8,7 +8,7 @@ use super::super::mistake::Collector;
 use super::super::raw::{self, CredentialMode};
 use super::super::resolved::{Cidr, Credentials, Secret, Upstream};
 use super::super::url::Url;
-use super::{block, block6, check_name, is_loopback, is_never, unique, within, within_time};
+use super::{check_name, is_loopback, is_never, is_private, unique, within, within_time};
 use crate::http::head::is_field_name;
 
 /// Bytes of a credential: as long as the longest token that the gateway itself accepts.
@@ -61,11 +61,13 @@ fn check_allowed(raw: &raw::Upstream, file: &raw::File, found: &mut Collector) {
     }
 }
 
-/// Whether the gateway itself answers there.
+/// Whether the gateway itself answers there, as far as the file tells: which addresses the host has is looked at when
+/// the configuration is compiled.
 fn is_own(address: SocketAddr, file: &raw::File) -> bool {
+    let here = address.ip().is_loopback() || address.ip().is_unspecified();
     [*file.listen.address, *file.admin.metrics]
         .iter()
-        .any(|own| own.port() == address.port() && (own.ip() == address.ip() || own.ip().is_unspecified()))
+        .any(|own| own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && here)))
 }
 
 /// The URL's parts; an address in it has to be one that routing would connect to.
@@ -106,12 +108,6 @@ fn url(raw: &raw::Upstream, file: &raw::File, found: &mut Collector) -> Url {
         });
     }
     url
-}
-
-/// RFC 1918, RFC 6598 and RFC 4193. Other special blocks are routing's to refuse at the time of a connection.
-fn is_private(ip: IpAddr) -> bool {
-    let private = [block(10, 0, 8), block(172, 16, 12), block(192, 168, 16), block(100, 64, 10), block6(0xfc00, 7)];
-    private.iter().any(|cidr| cidr.contains(ip))
 }
 
 fn credentials(raw: &raw::Credentials, files: &mut Files<'_>, found: &mut Collector) -> Credentials {

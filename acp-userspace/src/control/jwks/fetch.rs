@@ -100,6 +100,28 @@ pub(super) async fn keys(issuer: &Issuer, guard: &AddressGuard, timeout: Duratio
     tokio::time::timeout(timeout, fetch).await.map_err(|_| FetchError::TimedOut)?
 }
 
+/// Where an issuer's keys are first asked for, if that is an address and no name.
+#[must_use]
+pub fn address_of(issuer: &Issuer) -> Option<SocketAddr> {
+    let url = match &issuer.jwks {
+        JwksSource::File(_) => return None,
+        JwksSource::Url(url) => parse(url),
+        JwksSource::Discovery => parse(&discovery_url(&issuer.issuer)),
+    };
+    let url = url.ok()?;
+    let ip = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;
+    Some(SocketAddr::new(ip, url.port_or_known_default()?))
+}
+
+/// Whether keys could be taken from this file now.
+///
+/// # Errors
+/// What a fetch would fail with.
+pub fn check_file(path: &Path) -> Result<(), FetchError> {
+    KeySet::parse(&read_file_blocking(path)?)?;
+    Ok(())
+}
+
 /// OpenID Connect Discovery §4.1: the path is appended after any terminating slash is removed.
 fn discovery_url(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer))

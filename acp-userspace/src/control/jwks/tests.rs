@@ -85,6 +85,7 @@ fn config(jwks: JwksSource) -> IdentityConfig {
         token_lifetime_max: Duration::from_secs(86_400),
         leeway: Duration::from_secs(30),
         cache_entries: 8,
+        resource_metadata: None,
         dev_issuer: true,
     }
 }
@@ -126,9 +127,9 @@ async fn fetch_once(jwks: JwksSource, guard: AddressGuard) -> Result<KeySet, Fet
     fetch::keys(&config(jwks).issuers[0], &guard, Duration::from_secs(5)).await
 }
 
-fn ask(kid: &str) -> (Refetch, oneshot::Receiver<bool>) {
+fn ask(kid: &str, issuer: &Arc<Issuer>) -> (Refetch, oneshot::Receiver<bool>) {
     let (done, answered) = oneshot::channel();
-    (Refetch { issuer: 0, kid: kid.into(), done }, answered)
+    (Refetch { issuer: Arc::clone(issuer), kid: kid.into(), done }, answered)
 }
 
 #[tokio::test]
@@ -194,7 +195,8 @@ async fn unknown_ids_share_one_fetch_and_the_next_waits_its_turn() {
     let counters = service.counters();
     let (requests, receiver) = mpsc::channel(64);
     let served = tokio::spawn(service.run(receiver));
-    let (asked, answers): (Vec<_>, Vec<_>) = ["k2", "k2", "k3", "k2"].map(ask).into_iter().unzip();
+    let (asked, answers): (Vec<_>, Vec<_>) =
+        ["k2", "k2", "k3", "k2"].map(|kid| ask(kid, &config.issuers[0])).into_iter().unzip();
     for request in asked {
         requests.send(request).await.unwrap();
     }
@@ -210,10 +212,10 @@ async fn unknown_ids_share_one_fetch_and_the_next_waits_its_turn() {
     assert_eq!(key_ids(&published.recv().await.unwrap()), ["k2"]);
     assert_eq!(idp.asked().len(), 2, "one initial fetch, one for all who asked");
 
-    // The fresh document lacked k3, has k2, and there is no ninth issuer: none of these costs a fetch.
-    for (kid, issuer, expected) in [("k3", 0, false), ("k2", 0, true), ("k2", 9, false)] {
-        let (mut request, answer) = ask(kid);
-        request.issuer = issuer;
+    // The fresh document lacked k3, has k2, and the other issuer is not configured: none of these costs a fetch.
+    let (ours, other) = (&config.issuers[0], issuer("https://other.test/", config.issuers[0].jwks.clone()));
+    for (kid, issuer, expected) in [("k3", ours, false), ("k2", ours, true), ("k2", &other, false)] {
+        let (request, answer) = ask(kid, issuer);
         requests.send(request).await.unwrap();
         assert_eq!(answer.await.unwrap(), expected);
     }
@@ -232,12 +234,31 @@ async fn an_unknown_id_soon_after_a_fetch_is_refused_without_one() {
     let (requests, receiver) = mpsc::channel(1);
     tokio::spawn(service.run(receiver));
     for i in 0..20 {
-        let (request, answer) = ask(&format!("k{}", i + 2));
+        let (request, answer) = ask(&format!("k{}", i + 2), &config.issuers[0]);
         requests.send(request).await.unwrap();
         assert!(!answer.await.unwrap());
     }
     assert_eq!(idp.asked().len(), 1);
     assert_eq!(counters.refetches_refused.load(Ordering::Relaxed), 20);
+}
+
+#[tokio::test]
+async fn a_request_from_before_a_reload_asks_its_own_issuer() {
+    let (idp, newcomer) = (Idp::with_keys(jwks("k1")).await, Idp::with_keys(jwks("n1")).await);
+    let before = config(JwksSource::Url(idp.url("/")));
+    // The entry that was the first is the second now.
+    let mut after = config(JwksSource::Url(idp.url("/")));
+    after.issuers.insert(0, issuer("https://newcomer.test/", JwksSource::Url(newcomer.url("/"))));
+    let (mut service, _published) = service(&after, KeyTimings { refetch_interval: Duration::ZERO, ..still() });
+    service.load_initial().await;
+    let successor = jwks("k2");
+    idp.answer(move |_| successor.clone().into_response());
+    let (requests, receiver) = mpsc::channel(1);
+    tokio::spawn(service.run(receiver));
+    let (request, answer) = ask("k2", &before.issuers[0]);
+    requests.send(request).await.unwrap();
+    assert!(answer.await.unwrap());
+    assert_eq!((idp.asked().len(), newcomer.asked().len()), (2, 1));
 }
 
 /// The states and key ids that a service publishes over a fetch that succeeds, failures, and a new start.

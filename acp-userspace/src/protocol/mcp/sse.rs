@@ -19,6 +19,9 @@ pub enum SseError {
     /// More than [`EVENTS_MAX`] events.
     #[error("too many events")]
     TooMany,
+    /// A line that is no field of an event stream: what it holds is not known.
+    #[error("a line is no field of an event stream")]
+    UnknownField,
     /// Does not end with a finished event.
     #[error("the last event is not finished")]
     Unfinished,
@@ -44,10 +47,12 @@ pub fn messages(stream: &[u8]) -> Result<SmallVec<[Range<usize>; 2]>, SseError> 
                 Some(data) if !data.is_empty() => messages.push(data),
                 _ => {}
             }
-        } else if let Some(value) = data_value(stream, line)
-            && data.replace(value).is_some()
-        {
-            return Err(SseError::SplitData);
+        } else if let Some(value) = data_value(stream, line.clone()) {
+            if data.replace(value).is_some() {
+                return Err(SseError::SplitData);
+            }
+        } else if !is_field(&stream[line]) {
+            return Err(SseError::UnknownField);
         }
     }
     if data.is_some() { Err(SseError::Unfinished) } else { Ok(messages) }
@@ -63,6 +68,13 @@ fn data_value(stream: &[u8], line: Range<usize>) -> Option<Range<usize>> {
         _ => return None,
     };
     Some(line.start + skip..line.end)
+}
+
+/// A comment, or a field that events have. Readers skip any other line, but what one shows is not known: a list of tools
+/// under the wrong type would pass as it is.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    matches!(name, b"" | b"event" | b"id" | b"retry")
 }
 
 #[cfg(test)]
@@ -82,7 +94,6 @@ mod tests {
         check("data:{}\r\n\r\n: comment\r\nid: 7\r\nretry: 5\r\ndata: []\r\n\r\n", Ok(&["{}", "[]"]));
         check("id: 1\rdata: \r\rdata: 1\r\r", Ok(&["1"]));
         check("data\n\n", Ok(&[]));
-        check("database: 1\n\n", Ok(&[]));
         check("", Ok(&[]));
     }
 
@@ -91,6 +102,8 @@ mod tests {
         check("data: {\ndata: }\n\n", Err(SseError::SplitData));
         check("data: {}\n", Err(SseError::Unfinished));
         check("data: {}", Err(SseError::Unfinished));
+        check("database: 1\n\n", Err(SseError::UnknownField));
+        check("{\"tools\":[]}\n\n", Err(SseError::UnknownField));
         check(&"data: 1\n\n".repeat(EVENTS_MAX + 1), Err(SseError::TooMany));
     }
 }
