@@ -24,6 +24,8 @@ mod mcp;
 mod operations;
 #[path = "e2e/process.rs"]
 mod process;
+#[path = "e2e/proxies.rs"]
+mod proxies;
 #[path = "e2e/site.rs"]
 mod site;
 #[path = "e2e/transport.rs"]

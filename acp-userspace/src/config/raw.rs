@@ -48,8 +48,10 @@ section! {
         public_url: String = Required, "a guess from the Host field could be forged";
         /// Not available yet: a configuration with it is refused, never served in clear. Terminate TLS in front.
         tls: Option<NotYet> = Absent, "";
-        /// Proxies whose PROXY v2 and X-Forwarded-For are believed; as sources they are inert for the kernel.
+        /// Proxies whose word for the client's address is believed: X-Forwarded-For, read from the right. As sources they are inert for the kernel.
         trusted_proxies: Vec<Key<Cidr>> = Toml("[]"), "whoever may set the client's address may hide behind another's";
+        /// Connections from `trusted_proxies` begin with a PROXY protocol header, version 2; one that does not is closed.
+        proxy_protocol: bool = Toml("false"), "a balancer that passes bytes through would let clients write the header";
         /// Worker threads, one per core; 0 = every core the process may run on.
         workers: u64 = Toml("0"), "one pinned thread per core is what the data path is built for";
         /// `auto` = io_uring as far as the kernel has it; `epoll` does without.

@@ -112,7 +112,7 @@ pub struct ResponseHead<'b> {
 
 impl<'b> RequestHead<'b> {
     /// All values of a field, in order.
-    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
+    pub fn all<'s>(&'s self, name: &'s str) -> impl DoubleEndedIterator<Item = &'b [u8]> + 's {
         fields::all(&self.headers, name)
     }
 

@@ -17,6 +17,7 @@ use super::sweep::{Cut, Phase, Watch};
 use super::worker::Worker;
 use crate::clock::{Now, mono_ns, tick_ns};
 use crate::http::head::{self, RequestHead};
+use crate::http::{forwarded, proxy};
 use crate::identity::ConnectionToken;
 use crate::ids::Key128;
 use crate::pipeline::{self, Governed, Inbound, Refused};
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     pub(super) watch: Rc<Watch>,
     pub(super) peer: SocketAddr,
+    /// The client, as a trusted balancer introduced it; else the peer.
+    client: SocketAddr,
     /// `SO_COOKIE`: joins the audit to the kernel's ledger.
     pub(super) cookie: u64,
     /// The last token seen here.
@@ -66,6 +69,7 @@ impl Connection {
             stream,
             watch,
             peer,
+            client: peer,
             cookie,
             token: ConnectionToken::default(),
             bound: None,
@@ -80,7 +84,7 @@ impl Connection {
 
     /// Serves requests until the connection ends.
     pub(super) async fn run(&mut self) {
-        let mut input = Vec::new();
+        let Some(mut input) = self.introduction().await else { return };
         loop {
             if input.is_empty() {
                 input = self.first_bytes(input).await;
@@ -96,6 +100,40 @@ impl Connection {
         }
         self.worker.buffers.give(input);
         self.worker.buffers.give(std::mem::take(&mut self.out));
+    }
+
+    /// Reads what a balancer says of the client before the client's first byte, where the configuration promises that.
+    /// What was read beyond it comes back; `None` ends the connection.
+    async fn introduction(&mut self) -> Option<Vec<u8>> {
+        let snapshot = self.worker.snapshot();
+        let listen = &snapshot.settings.config.listen;
+        if !listen.proxy_protocol || !forwarded::is_trusted(&listen.trusted_proxies, self.peer.ip()) {
+            return Some(Vec::new());
+        }
+        let now = tick_ns();
+        self.watch.enter(Phase::Head, now, now + self.worker.times().head_ns);
+        let mut input = self.worker.buffers.take();
+        loop {
+            match proxy::parse(&input) {
+                Ok(Some(proxied)) => {
+                    self.client = proxied.client.unwrap_or(self.peer);
+                    input.drain(..proxied.len);
+                    return Some(input);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.worker.buffers.give(input);
+                    self.refuse_head(Reason::MalformedRequest, error.to_string()).await;
+                    return None;
+                }
+            }
+            let (read, buf) = runtime::read_more(&mut self.stream, input, usize::MAX).await;
+            input = buf;
+            if !matches!(read, Ok(n) if n > 0) {
+                self.worker.buffers.give(input);
+                return None;
+            }
+        }
     }
 
     /// Waits for a request to begin. Where many connections are open, one that stays idle gives its buffer back and waits
@@ -196,7 +234,9 @@ impl Connection {
         let worker = Rc::clone(&self.worker);
         // A head that was complete in the moment of its deadline is in time.
         self.watch.clear_deadline_cut();
-        let inbound = Inbound { head, address: self.peer, cookie: self.cookie, now: Now::read() };
+        let trusted = &worker.snapshot().settings.config.listen.trusted_proxies;
+        let address = forwarded::client(self.client, trusted, head.all("x-forwarded-for"));
+        let inbound = Inbound { head, address, cookie: self.cookie, now: Now::read() };
         if self.out.capacity() == 0 {
             self.out = self.worker.buffers.take();
         }
@@ -240,7 +280,7 @@ impl Connection {
     async fn refuse_head(&mut self, reason: Reason, detail: String) {
         let worker = Rc::clone(&self.worker);
         let snapshot = worker.snapshot();
-        let refused = pipeline::refuse_head(&worker.core, snapshot, self.peer, self.cookie, reason, detail);
+        let refused = pipeline::refuse_head(&worker.core, snapshot, self.client, self.cookie, reason, detail);
         worker.metrics.finished(reason, 0);
         self.out.clear();
         let date = worker.date();

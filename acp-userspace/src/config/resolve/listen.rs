@@ -30,10 +30,14 @@ pub(super) fn listen(raw: &raw::Listen, found: &mut Collector) -> Listen {
     found.expect(*raw.body_bytes_max <= **tenant, &raw.body_bytes_max.at, || {
         "is more than listen.buffered_bytes_per_tenant_max, so such a body could never be buffered".to_owned()
     });
+    found.expect(!*raw.proxy_protocol || !raw.trusted_proxies.is_empty(), &raw.proxy_protocol.at, || {
+        "needs listen.trusted_proxies: from nobody else is a header read".to_owned()
+    });
     Listen {
         address: *raw.address,
         public_url: public_url(raw, found),
         trusted_proxies: raw.trusted_proxies.iter().map(|key| key.value).collect(),
+        proxy_protocol: *raw.proxy_protocol,
         workers: within(&raw.workers, 0, WORKERS_MAX, found) as usize,
         driver: *raw.driver,
         head_bytes_max: usize_of(*raw.head_bytes_max),

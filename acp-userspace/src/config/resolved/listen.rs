@@ -14,6 +14,8 @@ pub struct Listen {
     pub public_url: String,
     /// Proxies whose PROXY v2 / X-Forwarded-For is believed; inert for the kernel.
     pub trusted_proxies: Vec<Cidr>,
+    /// Their connections begin with a PROXY header of version 2.
+    pub proxy_protocol: bool,
     /// Worker threads, one per core; 0 in the file means all cores of the process' affinity mask.
     pub workers: usize,
     /// Which I/O driver the workers use.

@@ -3,7 +3,7 @@
 use super::{HeadError, Header};
 
 /// All values of `name`, in order.
-pub(super) fn all<'b, 's>(headers: &'s [Header<'b>], name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
+pub(super) fn all<'b, 's>(headers: &'s [Header<'b>], name: &'s str) -> impl DoubleEndedIterator<Item = &'b [u8]> + 's {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
