@@ -53,6 +53,7 @@ impl Gateway {
             issuers: vec![Arc::new(issuer)],
             token_lifetime_max: Duration::from_secs(86_400),
             leeway: Duration::from_secs(30),
+            require_sync: false,
             cache_entries: 8192,
             resource_metadata: None,
             dev_issuer: true,

@@ -21,4 +21,5 @@ mod reload;
 pub mod resolve;
 pub mod service;
 pub mod status;
+mod wall_clock;
 mod watch;

@@ -107,6 +107,21 @@ fn a_changed_policy_takes_effect_and_a_broken_one_keeps_the_old_and_says_why() {
     assert!(events.contains("\"refused\"") && events.contains("\"accepted\""), "{events}");
 }
 
+/// The log says from its start whether its times can be believed; the metric says the same.
+#[test]
+fn need_b17_the_log_says_whether_the_clock_is_kept_right() {
+    let backend = Backend::plain();
+    let site = site(&backend);
+    let gateway = site.start();
+    let metrics = String::from_utf8(gateway.admin("/metrics").body).expect("text");
+    let kept = metrics.lines().find_map(|line| line.strip_prefix("acp_clock_synchronised ")).expect("the metric");
+    gateway.stop();
+    let events = site.records(&["--events"]);
+    let clock: Vec<_> = events.iter().filter(|event| event["event"] == "clock").collect();
+    assert_eq!(clock.len(), 1, "no jump meanwhile: {clock:?}");
+    assert_eq!(clock[0]["detail"]["synchronised"], kept == "1");
+}
+
 /// Requests under way when SIGTERM comes are answered; readiness goes first.
 #[test]
 fn a_drain_loses_no_request_and_tells_readyz_first() {

@@ -110,10 +110,12 @@ section! {
         token_lifetime_max: Duration = Toml("\"24h\""), "bounds how long a revocation has to be remembered";
         /// Clock leeway on `exp` and `nbf`.
         leeway: Duration = Toml("\"30s\""), "synchronised clocks differ by less than a second; a minute helps thieves";
+        /// Not ready while the kernel says that nobody keeps the host's clock right.
+        require_sync: bool = Toml("false"), "many hosts are kept right by their hypervisor, which the kernel cannot know";
         /// URL of the protected resource metadata (RFC 9728), which challenges name; served beside the gateway, not by it.
         resource_metadata: Option<String> = Absent, "challenges name none";
         /// Entries of each core's cache of verified tokens.
-        cache_entries: u64 = Toml("8192"), "as many users at once on one core; a miss costs one RS256 verification";
+        cache_entries: u64 = Toml("8192"), "as many users at once on one core, a kilobyte or two each; a miss costs one RS256 verification";
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Detail {
     Text(String),
     /// A number.
     Number(u64),
+    /// Yes or no.
+    Bool(bool),
     /// A digest.
     Digest([u8; 32]),
 }
@@ -114,6 +116,7 @@ fn add(writer: &mut AuditWriter, kind: EventKind, detail: &[(&'static str, Detai
             let value = match value {
                 Detail::Text(text) => Value::Text(text),
                 Detail::Number(number) => Value::Number(*number),
+                Detail::Bool(yes) => Value::Bool(*yes),
                 Detail::Digest(digest) => Value::Digest(digest),
             };
             (*key, value)

@@ -69,6 +69,7 @@ impl Collector for Gathering {
             ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
             ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
+            ("acp_clock_jumps", "Jumps of the wall clock beyond identity.leeway.", get(&status.clock_jumps)),
             ("acp_config_reloads", "Configurations accepted after the first.", get(&status.reloads)),
         ] {
             let counter = ConstCounter::new(value);
@@ -82,6 +83,11 @@ impl Collector for Gathering {
             ("acp_kernel_penalties", "Sources under penalty now.", level(get(&status.kernel_penalties))),
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
             ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
+            (
+                "acp_clock_synchronised",
+                "1 when the kernel says that the clock is kept right.",
+                flag(status.clock_synchronised.load(Relaxed)),
+            ),
             (
                 "acp_config_generation",
                 "Generation of the snapshot in force.",

@@ -20,9 +20,10 @@ use super::publish::Publisher;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
 use super::status::Status;
+use super::wall_clock::{self, Seen, WallClock};
 use super::watch::Watch;
 use crate::audit::json::event::EventKind;
-use crate::clock::mono_ns;
+use crate::clock::{Now, mono_ns};
 use crate::config::resolved::Issuer;
 use crate::identity::Keys;
 use crate::ids::TenantId;
@@ -111,6 +112,7 @@ struct Service {
     resolving: Option<tokio::task::JoinHandle<()>>,
     reloads: Reloads,
     watch: Option<Watch>,
+    clock: WallClock,
 }
 
 impl Service {
@@ -146,6 +148,7 @@ impl Service {
             resolving: None,
             reloads: Reloads::default(),
             watch,
+            clock: WallClock::default(),
             parts,
         })
     }
@@ -324,7 +327,8 @@ impl Service {
         }
     }
 
-    fn figures(&self) {
+    fn figures(&mut self) {
+        self.look_at_the_clock();
         let stats = self.parts.plane().stats();
         let status = &self.parts.status;
         status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
@@ -337,6 +341,38 @@ impl Service {
         status.audit_bytes.store(numbers.bytes, Ordering::Relaxed);
         status.audit_summarised.store(numbers.summarised, Ordering::Relaxed);
         status.keys_degraded.store(self.parts.shared.snapshot.load().keys.degraded(), Ordering::Relaxed);
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let settings = Arc::clone(&self.parts.shared.snapshot.load().settings);
+        let identity = &settings.config.identity;
+        let status = &self.parts.status;
+        let synchronised = wall_clock::is_synchronised();
+        status.clock_synchronised.store(synchronised, Ordering::Relaxed);
+        status.clock_required.store(identity.require_sync, Ordering::Relaxed);
+        for seen in self.clock.look(Now::read(), synchronised, identity.leeway) {
+            let detail = match seen {
+                Seen::Jumped(by_ns) => {
+                    let (direction, secs) =
+                        (if by_ns < 0 { "back" } else { "ahead" }, by_ns.unsigned_abs() / 1_000_000_000);
+                    status.clock_jumps.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(
+                        direction,
+                        secs,
+                        "the wall clock jumped: tokens expire by it, records are found by it"
+                    );
+                    let secs = u64::try_from(secs).unwrap_or(u64::MAX);
+                    vec![("jumped", text(direction)), ("seconds", Detail::Number(secs))]
+                }
+                Seen::Synchronised(yes) => {
+                    if !yes {
+                        tracing::warn!("the kernel says that nobody keeps the clock right (NTP, PTP, hypervisor)");
+                    }
+                    vec![("synchronised", Detail::Bool(yes))]
+                }
+            };
+            self.event(EventKind::Clock, detail);
+        }
     }
 
     /// Wants the configuration read again; who asked is told how it ended.

@@ -25,6 +25,12 @@ pub struct Status {
     pub keys_degraded: AtomicBool,
     /// The last reload was refused.
     pub reload_failed: AtomicBool,
+    /// The kernel says that the clock is kept right.
+    pub clock_synchronised: AtomicBool,
+    /// `identity.require_sync`, as in force.
+    pub clock_required: AtomicBool,
+    /// Jumps of the wall clock beyond the leeway.
+    pub clock_jumps: AtomicU64,
     /// Records written to the log since start.
     pub audit_records: AtomicU64,
     /// Bytes written to the log since start.
@@ -66,11 +72,18 @@ impl Status {
         if !self.ledger_ok.load(Ordering::Relaxed) {
             why.push("the ledger is not writable");
         }
+        why.extend(self.untimely());
         let now = mono_ns();
         if shared.workers.iter().any(|worker| now.saturating_sub(worker.beat.value()) > BEAT_MAX_NS) {
             why.push("a worker does not respond");
         }
         why
+    }
+
+    /// A clock that nobody keeps right, where the operator will not have that (THREATS B17).
+    fn untimely(&self) -> Option<&'static str> {
+        let kept = self.clock_synchronised.load(Ordering::Relaxed) || !self.clock_required.load(Ordering::Relaxed);
+        (!kept).then_some("the clock is not synchronised, and identity.require_sync is set")
     }
 
     /// What works less well than it should without making the gateway unready.
@@ -84,5 +97,22 @@ impl Status {
             why.push("the last reload was refused; the configuration before it stays");
         }
         why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn need_b17_an_unsynchronised_clock_is_unready_only_where_that_is_asked_for() {
+        for (required, synchronised, ready) in
+            [(false, false, true), (false, true, true), (true, true, true), (true, false, false)]
+        {
+            let status = Status::default();
+            status.clock_required.store(required, Ordering::Relaxed);
+            status.clock_synchronised.store(synchronised, Ordering::Relaxed);
+            assert_eq!(status.untimely().is_none(), ready, "required {required}, synchronised {synchronised}");
+        }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn config(issuers: Vec<Arc<Issuer>>) -> IdentityConfig {
         issuers,
         token_lifetime_max: Duration::from_secs(86_400),
         leeway: Duration::from_secs(30),
+        require_sync: false,
         cache_entries: 64,
         resource_metadata: None,
         dev_issuer: false,

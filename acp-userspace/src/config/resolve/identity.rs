@@ -23,6 +23,7 @@ pub(super) fn identity(raw: &raw::Identity, trust: Trust, files: &Files<'_>, fou
         issuers: raw.issuer.iter().map(|entry| Arc::new(issuer(entry, single, trust, files, found))).collect(),
         token_lifetime_max: *raw.token_lifetime_max,
         leeway: *raw.leeway,
+        require_sync: *raw.require_sync,
         cache_entries: within(&raw.cache_entries, 16, 1 << 22, found) as usize,
         resource_metadata: resource_metadata(raw, found),
         dev_issuer: trust == Trust::Throwaway,

@@ -15,6 +15,8 @@ pub struct IdentityConfig {
     pub token_lifetime_max: Duration,
     /// Clock leeway on exp and nbf (default 30 s).
     pub leeway: Duration,
+    /// Not ready while the kernel calls the clock unsynchronised.
+    pub require_sync: bool,
     /// Entries of each core's verified-token cache (default 8 192).
     pub cache_entries: usize,
     /// URL of the protected resource metadata, for challenges (RFC 9728 §5.1).

@@ -84,6 +84,7 @@ fn config(jwks: JwksSource) -> IdentityConfig {
         issuers: vec![issuer("https://idp.test/", jwks)],
         token_lifetime_max: Duration::from_secs(86_400),
         leeway: Duration::from_secs(30),
+        require_sync: false,
         cache_entries: 8,
         resource_metadata: None,
         dev_issuer: true,
