@@ -85,6 +85,9 @@ pub(super) fn examine(
     }
 }
 
+/// Digits of the shortest number that any detector takes: a telephone's.
+const DIGITS_MIN: usize = 8;
+
 /// What a detector found at the beginning of a window.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
@@ -96,6 +99,9 @@ struct Found {
 
 /// The number that begins at the window's first group: the one most strictly validated, if several fit.
 fn number(window: &Window<'_>, context: &Context<'_>, wanted: Detectors) -> Option<(Detector, Found)> {
+    if !window.has_digits(DIGITS_MIN) {
+        return None;
+    }
     let try_one = |detector, find: fn(&Window<'_>, &Context<'_>) -> Option<Found>| {
         let found = if wanted.contains(detector) { find(window, context) } else { None };
         found.map(|found| (detector, found))

@@ -33,6 +33,15 @@ impl<'a> Window<'a> {
         self.groups.get(i).map_or(&[], |group| &self.text[group.start..group.end])
     }
 
+    /// Whether its groups have `least` digits in all.
+    pub(super) fn has_digits(&self, least: usize) -> bool {
+        let mut digits = 0;
+        self.groups.iter().any(|group| {
+            digits += group.len();
+            digits >= least
+        })
+    }
+
     /// What stands between group `i` and the next.
     pub(super) fn separator(&self, i: usize) -> &'a [u8] {
         match (self.groups.get(i), self.groups.get(i + 1)) {
