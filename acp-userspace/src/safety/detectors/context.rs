@@ -80,9 +80,10 @@ impl Words {
 const WORDS: [Words; 3] =
     [Words::of(Topic::SocialSecurity.words()), Words::of(Topic::Card.words()), Words::of(Topic::Phone.words())];
 
-/// What stands before a run of digits; each topic is looked for once.
+/// What stands before a run of digits; each topic is looked for once, when it is asked for.
 pub(super) struct Context<'a> {
-    before: &'a [u8],
+    text: &'a [u8],
+    start: usize,
     key: &'a [u8],
     said: [Cell<Option<bool>>; 3],
 }
@@ -91,9 +92,14 @@ impl<'a> Context<'a> {
     /// The context of the run that begins at `start`, in the JSON member `key`.
     pub(super) fn new(text: &'a [u8], start: usize, key: Option<&'a str>) -> Self {
         let key = key.unwrap_or_default().as_bytes();
-        let before = &text[start.saturating_sub(REACH)..start];
+        Self { text, start, key: &key[..key.len().min(KEY_BYTES_MAX)], said: Default::default() }
+    }
+
+    /// The end of the line before the run.
+    fn before(&self) -> &'a [u8] {
+        let before = &self.text[self.start.saturating_sub(REACH)..self.start];
         let line = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
-        Self { before: &before[line..], key: &key[..key.len().min(KEY_BYTES_MAX)], said: Default::default() }
+        &before[line..]
     }
 
     /// Whether it is known already that no word of `topic` does.
@@ -106,7 +112,7 @@ impl<'a> Context<'a> {
         let said = &self.said[topic as usize];
         said.get().unwrap_or_else(|| {
             let words = &WORDS[topic as usize];
-            let says = has_word(self.key, words) || has_word(self.before, words);
+            let says = has_word(self.key, words) || has_word(self.before(), words);
             said.set(Some(says));
             says
         })

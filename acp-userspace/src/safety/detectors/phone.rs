@@ -11,8 +11,10 @@ use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
-/// E.164 §6.2.1; shorter than eight digits nobody writes a calling code.
-const DIGITS: RangeInclusive<usize> = 8..=15;
+/// Digits of the shortest number; with fewer nobody writes a calling code.
+pub(super) const DIGITS_MIN: usize = 8;
+/// E.164 §6.2.1.
+const DIGITS: RangeInclusive<usize> = DIGITS_MIN..=15;
 /// Calling code 1 and ten digits.
 const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
 
