@@ -4,8 +4,8 @@ use crate::safety::scanner::SEPARATORS_MAX;
 
 /// Groups a detector may look ahead; a card written digit by digit has 19.
 const WINDOW: usize = 24;
-/// Groups kept at hand, so that moving them up is rare.
-const BUFFER: usize = 4 * WINDOW;
+/// Groups kept at hand: moving them up costs each no more than one copy, and few are cheap to set up.
+const BUFFER: usize = 2 * WINDOW;
 
 /// Consecutive digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
