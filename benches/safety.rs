@@ -1,7 +1,7 @@
 //! What one body costs between arriving and policy: the walk, the search, both doors together.
 //!
-//! Measured warm on one thread: bodies of 64 B, 1 KiB and 8 KiB without findings, as prose (long strings) and as records
-//! (a member every ten bytes, the walk's hard case). Left out: identity, and what findings cost (an edit each).
+//! Measured warm on one thread: bodies of 64 B, 1 KiB and 8 KiB without findings, as prose (long strings), as records
+//! (a member every ten bytes, the walk's hard case) and as a prompt of near misses (the search's). Left out: identity, and what findings cost (an edit each).
 //! Before measuring, asserts that a warm walk and screening allocate nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -44,6 +44,14 @@ fn prose(len: usize) -> String {
     let sentence = "The customer asked about the renewal of the northern plan and the discount agreed in spring. ";
     let text: String = sentence.chars().cycle().take(len.saturating_sub(head.len() + 4)).collect();
     format!("{head}{text}\"}}]}}")
+}
+
+/// A prompt full of near misses of each detector, some escapes, and the members around it: what a scanner looks at twice.
+fn near_misses(len: usize) -> String {
+    let head = r#"{"query":"open opportunities","limit":25,"fields":["id","company","stage"],"updated_after":"2026-03-01T00:00:00Z","prompt":""#;
+    let sentence = r#"Summarise every deal since 2026-03-01. Mention @west, seats @ 12.50 each, order 4417-12, build 10.4.2 and the 88-12 addendum; say \"unknown\" where data is missing. "#;
+    let text = sentence.repeat(len.saturating_sub(head.len()).div_ceil(sentence.len()));
+    format!(r#"{head}{text}"}}"#)
 }
 
 /// Many small members: a list of records.
@@ -107,8 +115,9 @@ fn safety(criterion: &mut Criterion) {
     let rules = rules.request(0).expect("the one route");
     let (mut walker, mut scan) = (Walker::new(), Scan::default());
     let mut group = criterion.benchmark_group("safety");
-    for (shape, body) in
-        [64, 1 << 10, 8 << 10].into_iter().flat_map(|len| [("prose", prose(len)), ("records", records(len))])
+    for (shape, body) in [64, 1 << 10, 8 << 10]
+        .into_iter()
+        .flat_map(|len| [("prose", prose(len)), ("records", records(len)), ("near misses", near_misses(len))])
     {
         let bytes = body.as_bytes();
         walk_and_screen(bytes, &mut walker, &mut scan, rules);

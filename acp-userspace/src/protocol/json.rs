@@ -189,6 +189,12 @@ impl<'a> Document<'a> {
         (node.kind().is_text() && node.span().contains(&at)).then_some(node)
     }
 
+    /// The strings and keys that hold escapes, in document order.
+    pub fn escaped_nodes(&self) -> impl Iterator<Item = Node<'a>> + use<'a> {
+        let document = *self;
+        document.walker.escaped.iter().map(move |escaped| Node { document, index: escaped.node })
+    }
+
     /// Unescaped texts of all strings and keys that hold escapes, each followed by a NUL, as one buffer.
     /// [`Document::escaped_at`] maps back.
     #[must_use]

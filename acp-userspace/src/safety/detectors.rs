@@ -96,16 +96,17 @@ struct Found {
 
 /// The number that begins at the window's first group: the one most strictly validated, if several fit.
 fn number(window: &Window<'_>, context: &Context<'_>, wanted: Detectors) -> Option<(Detector, Found)> {
-    let try_one = |detector, find: fn(&Window<'_>, &Context<'_>) -> Option<Found>| {
-        let found = if wanted.contains(detector) { find(window, context) } else { None };
+    let digits = window.count_digits(credit_card::DIGITS_MIN);
+    let try_one = |detector, least, find: fn(&Window<'_>, &Context<'_>) -> Option<Found>| {
+        let found = if digits >= least && wanted.contains(detector) { find(window, context) } else { None };
         found.map(|found| (detector, found))
     };
-    try_one(Detector::CreditCard, credit_card::find)
-        .or_else(|| try_one(Detector::UsSsn, us_ssn::find))
-        .or_else(|| try_one(Detector::Phone, phone::find))
+    try_one(Detector::CreditCard, credit_card::DIGITS_MIN, credit_card::find)
+        .or_else(|| try_one(Detector::UsSsn, us_ssn::DIGITS, us_ssn::find))
+        .or_else(|| try_one(Detector::Phone, phone::DIGITS_MIN, phone::find))
 }
 
 #[cfg(test)]
 mod corpus_tests;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -14,9 +14,12 @@ pub enum Anchor {
     Digits = 1,
 }
 
-/// Longest text an anchor needs: eight digits and three separators between each.
+/// Separators that may stand between two digits of an anchor.
+pub const SEPARATORS_MAX: usize = 3;
+
+/// Longest text an anchor needs: eight digits and the separators between them.
 /// Text scanned in blocks overlaps by this much.
-pub const ANCHOR_BYTES_MAX: usize = 32;
+pub const ANCHOR_BYTES_MAX: usize = 8 + 7 * SEPARATORS_MAX;
 
 /// An anchor that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

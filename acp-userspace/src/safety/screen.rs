@@ -1,7 +1,8 @@
 //! The two doors: requests before policy sees them, answers before the client does.
 //!
 //! JSON is searched twice at most: the original as it stands, whose structure no anchor crosses, and the unescaped
-//! texts of the strings that hold escapes. What the search names is looked at inside its own string, key or
+//! texts of the strings that hold escapes, of which the long ones are left out of the first search. The engine is shown
+//! only the stretches of a text that can hold an anchor. What the search names is looked at inside its own string, key or
 //! number. Paths, queries and forms are percent-decoded first; what is found there cannot be edited, so an
 //! action that would edit it blocks. Long texts are searched in overlapping blocks.
 //!
@@ -15,6 +16,7 @@ use super::hyperscan::{Hyperscan, Scratch};
 use super::redact::{self, Change};
 use super::rules::RouteRules;
 use super::scanner::{ANCHOR_BYTES_MAX, Anchor, Candidate, Candidates, Scanner, ScannerError};
+use super::stretches::stretches;
 use super::{Edit, Finding, Screened};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
@@ -23,6 +25,8 @@ use crate::reason::Reason;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
 const BLOCK_BYTES: usize = 16 << 10;
+/// Shortest string with escapes that is left out of the search of the original, where nothing of it is found.
+const SKIPPED_BYTES_MIN: usize = 64;
 /// Candidates of one block: no two anchors end at one byte, so there is room for all.
 const CANDIDATES_MAX: usize = BLOCK_BYTES;
 /// Findings of one body; more are an error, because each costs an edit (THREATS A25).
@@ -249,11 +253,22 @@ struct Found<'a> {
 impl Search<'_> {
     /// The body as it stands; strings with escapes are left to [`Search::escaped`].
     fn original(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
-        self.each(document.original().as_bytes(), |candidate| {
-            let node = document.token_at(candidate.end as usize - 1).filter(|node| !node.has_escapes())?;
+        let mut from = 0;
+        for long in document.escaped_nodes().map(|node| node.span()).filter(|span| span.len() >= SKIPPED_BYTES_MIN) {
+            self.part(document, from..long.start)?;
+            from = long.end;
+        }
+        self.part(document, from..document.original().len())
+    }
+
+    /// What lies between two tokens of the body.
+    fn part(&mut self, document: Document<'_>, part: Range<usize>) -> Result<(), ScannerError> {
+        let from = part.start;
+        self.each(&document.original().as_bytes()[part], |candidate| {
+            let node = document.token_at(from + candidate.end as usize - 1).filter(|node| !node.has_escapes())?;
             let text = node.text().filter(|text| node.kind() != Kind::Number || !is_quantity(text))?;
             // The text of a number is its token; a string's begins behind the quote.
-            let base = node.span().start + (node.span().len() - text.len()) / 2;
+            let base = node.span().start + (node.span().len() - text.len()) / 2 - from;
             Some(Found { text: text.as_bytes(), base, key: name(node), place: Place::Node(node.index()) })
         })
     }
@@ -282,31 +297,46 @@ impl Search<'_> {
         self.each(text, |_| Some(Found { text, base: 0, key: None, place }))
     }
 
-    /// Searches `bytes` block by block; `locate` says which text a candidate lies in.
+    /// Searches what of `bytes` can hold an anchor, block by block; `locate` says which text a candidate lies in.
     fn each<'a>(
         &mut self,
         bytes: &'a [u8],
         locate: impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        let (mut from, mut settled) = (0, [0; 2]);
-        while from < bytes.len() {
-            let to = bytes.len().min(from + BLOCK_BYTES);
-            self.candidates.clear();
-            self.scanner.scan(&bytes[from..to], self.scratch, self.candidates)?;
-            for candidate in self.candidates.sorted() {
-                let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
-                let settled = &mut settled[candidate.anchor as usize];
-                if candidate.end as usize <= *settled {
-                    continue;
+        let mut settled = [0; 2];
+        for stretch in stretches(bytes) {
+            let mut from = stretch.start;
+            loop {
+                let to = stretch.end.min(from + BLOCK_BYTES);
+                self.block(bytes, from..to, &mut settled, &locate)?;
+                if to == stretch.end {
+                    break;
                 }
-                if let Some(found) = locate(&candidate) {
-                    *settled = examine(self.hits, &found, candidate, *settled, self.wanted)?;
-                }
+                from = to - ANCHOR_BYTES_MAX;
             }
-            if to == bytes.len() {
-                break;
+        }
+        Ok(())
+    }
+
+    fn block<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        block: Range<usize>,
+        settled: &mut [usize; 2],
+        locate: &impl Fn(&Candidate) -> Option<Found<'a>>,
+    ) -> Result<(), ScannerError> {
+        let from = block.start;
+        self.candidates.clear();
+        self.scanner.scan(&bytes[block], self.scratch, self.candidates)?;
+        for candidate in self.candidates.sorted() {
+            let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
+            let settled = &mut settled[candidate.anchor as usize];
+            if candidate.end as usize <= *settled {
+                continue;
             }
-            from = to - ANCHOR_BYTES_MAX;
+            if let Some(found) = locate(&candidate) {
+                *settled = examine(self.hits, &found, candidate, *settled, self.wanted)?;
+            }
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use wide::u8x16;
+
 use super::JsonError;
 
 /// The unescaped text of one string in the walker's buffer.
@@ -81,18 +83,20 @@ fn hex4(bytes: &[u8], at: usize) -> Result<u32, JsonError> {
     })
 }
 
-/// Words tested before the wide search takes over: keys and short values end within them.
-const SHORT_WORDS: usize = 3;
+/// Bytes tested at once.
+const LANE: usize = 16;
+/// Lanes tested before the wide search takes over: keys and short values end within them.
+const SHORT_LANES: usize = 2;
 
 /// First byte at or behind `at` that does not stand for itself in a string: a quote, a backslash, a control character;
 /// the end of `bytes` if there is none.
 #[inline(always)]
 pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    for _ in 0..SHORT_WORDS {
-        let Some(word) = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()) else { break };
-        match first_special(u64::from_le_bytes(word)) {
-            Some(offset) => return at + offset,
-            None => at += 8,
+    for _ in 0..SHORT_LANES {
+        let Some(lane) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
+        match special(lane) {
+            0 => at += LANE,
+            marks => return at + marks.trailing_zeros() as usize,
         }
     }
     long_plain_end(bytes, at)
@@ -111,18 +115,14 @@ fn long_plain_end(bytes: &[u8], at: usize) -> usize {
     at + plain.iter().position(|byte| *byte < b' ').unwrap_or(end)
 }
 
-/// Index of the first byte of a little-endian word that is a quote, a backslash or a control character.
+/// Which bytes of `lane` are a quote, a backslash or a control character: bit `n` speaks of the `n`th.
 #[inline(always)]
-fn first_special(word: u64) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = u64::from_le_bytes([0x80; 8]);
-    // `(x - 1) & !x` has the top bit of every zero byte set; a borrow may also mark bytes above one, never below.
-    let zero = |x: u64| x.wrapping_sub(ONES) & !x;
-    let quote = zero(word ^ (ONES * b'"' as u64));
-    let backslash = zero(word ^ (ONES * b'\\' as u64));
-    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
-    let marks = (quote | backslash | control) & TOPS;
-    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+fn special(lane: &[u8; LANE]) -> u32 {
+    let lane = u8x16::new(*lane);
+    let quote = lane.simd_eq(u8x16::splat(b'"'));
+    let backslash = lane.simd_eq(u8x16::splat(b'\\'));
+    let control = lane.min(u8x16::splat(b' ' - 1)).simd_eq(lane);
+    (quote | backslash | control).to_bitmask()
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn bytes_beside_the_special_ones_are_plain() {
         for byte in (0x20..=0xff).filter(|b| *b != b'"' && *b != b'\\') {
-            assert_eq!(first_special(u64::from_le_bytes([byte; 8])), None, "{byte:#x}");
+            assert_eq!(special(&[byte; LANE]), 0, "{byte:#x}");
         }
     }
 }

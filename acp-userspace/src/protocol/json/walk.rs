@@ -1,5 +1,7 @@
 //! The walk itself: a loop over tokens with an explicit stack, no recursion.
 
+use std::ops::Range;
+
 use super::keys::{self, KeyPrint};
 use super::strings::{Escaped, plain_end, unescape};
 use super::{DEPTH_MAX, Document, JsonError, Kind, Limits, NONE, Raw, number};
@@ -133,7 +135,7 @@ impl Walk<'_, '_> {
     #[inline(always)]
     fn value(&mut self) -> Result<bool, JsonError> {
         match self.peek() {
-            Some(b'"') => self.string(Kind::String).map(|()| false),
+            Some(b'"') => self.string().map(|()| false),
             Some(b'{') => self.open(Kind::Object),
             Some(b'[') => self.open(Kind::Array),
             Some(b'-' | b'0'..=b'9') => {
@@ -170,25 +172,27 @@ impl Walk<'_, '_> {
     }
 
     #[inline(always)]
-    fn string(&mut self, kind: Kind) -> Result<(), JsonError> {
+    fn string(&mut self) -> Result<(), JsonError> {
         let start = self.at;
         let end = plain_end(self.bytes, start + 1);
         if self.bytes.get(end) != Some(&b'"') {
-            return self.escaped_string(start, end, kind);
+            return self.escaped_string(start, end, Kind::String).map(|_| ());
         }
         self.at = end + 1;
-        self.push(start, kind)
+        self.push(start, Kind::String)
     }
 
+    /// Reads the string or key at `start` whose first special byte is at `at`; returns where its text lies in
+    /// [`Walker::text`].
     #[cold]
-    fn escaped_string(&mut self, start: usize, at: usize, kind: Kind) -> Result<(), JsonError> {
+    fn escaped_string(&mut self, start: usize, at: usize, kind: Kind) -> Result<Range<usize>, JsonError> {
         let (text, end) = unescape(self.original, start + 1, at, &mut self.walker.text)?;
         self.at = end;
         self.push(start, kind)?;
         let node = self.walker.nodes.len() - 1;
         self.walker.nodes[node].text = self.walker.escaped.len() as u32;
         self.walker.escaped.push(Escaped { start: text.start as u32, end: text.end as u32, node: node as u32 });
-        Ok(())
+        Ok(text)
     }
 
     #[inline]
@@ -221,8 +225,7 @@ impl Walk<'_, '_> {
         if self.peek() != Some(b'"') {
             return self.syntax();
         }
-        self.string(Kind::Key)?;
-        self.note_key();
+        self.key()?;
         self.space();
         if self.peek() != Some(b':') {
             return self.syntax();
@@ -233,17 +236,27 @@ impl Walk<'_, '_> {
     }
 
     #[inline(always)]
-    fn note_key(&mut self) {
-        let node = self.walker.nodes.len() - 1;
-        let raw = &self.walker.nodes[node];
-        let print = match self.walker.escaped.get(raw.text as usize) {
-            None => keys::print(self.bytes, raw.start as usize + 1, raw.end as usize - 1),
-            Some(escaped) => keys::print(self.walker.text.as_bytes(), escaped.start as usize, escaped.end as usize),
+    fn key(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        let end = plain_end(self.bytes, start + 1);
+        let print = if self.bytes.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            self.push(start, Kind::Key)?;
+            keys::print(self.bytes, start + 1, end)
+        } else {
+            self.escaped_key(start, end)?
         };
         let bits = keys::bits(print);
         self.top.suspect |= self.top.seen & bits == bits;
         self.top.seen |= bits;
-        self.walker.keys.push(KeyPrint { print, node: node as u32 });
+        self.walker.keys.push(KeyPrint { print, node: self.walker.nodes.len() as u32 - 1 });
+        Ok(())
+    }
+
+    #[cold]
+    fn escaped_key(&mut self, start: usize, at: usize) -> Result<u64, JsonError> {
+        let text = self.escaped_string(start, at, Kind::Key)?;
+        Ok(keys::print(self.walker.text.as_bytes(), text.start, text.end))
     }
 
     /// Goes on behind a value: to the next one (true), out of the containers that end here, or to the text's end (false).

@@ -58,9 +58,32 @@ impl Topic {
     }
 }
 
-/// What stands before a run of digits; each topic is looked for once.
+/// Words to look for, and the letters they begin with.
+struct Words {
+    words: &'static [&'static str],
+    /// Bit `n`: some word begins with the `n`th letter.
+    initials: u32,
+}
+
+impl Words {
+    const fn of(words: &'static [&'static str]) -> Self {
+        let (mut initials, mut i) = (0, 0);
+        while i < words.len() {
+            initials |= 1 << (words[i].as_bytes()[0] - b'a');
+            i += 1;
+        }
+        Self { words, initials }
+    }
+}
+
+/// By [`Topic`].
+const WORDS: [Words; 3] =
+    [Words::of(Topic::SocialSecurity.words()), Words::of(Topic::Card.words()), Words::of(Topic::Phone.words())];
+
+/// What stands before a run of digits; each topic is looked for once, when it is asked for.
 pub(super) struct Context<'a> {
-    before: &'a [u8],
+    text: &'a [u8],
+    start: usize,
     key: &'a [u8],
     said: [Cell<Option<bool>>; 3],
 }
@@ -69,16 +92,27 @@ impl<'a> Context<'a> {
     /// The context of the run that begins at `start`, in the JSON member `key`.
     pub(super) fn new(text: &'a [u8], start: usize, key: Option<&'a str>) -> Self {
         let key = key.unwrap_or_default().as_bytes();
-        let before = &text[start.saturating_sub(REACH)..start];
+        Self { text, start, key: &key[..key.len().min(KEY_BYTES_MAX)], said: Default::default() }
+    }
+
+    /// The end of the line before the run.
+    fn before(&self) -> &'a [u8] {
+        let before = &self.text[self.start.saturating_sub(REACH)..self.start];
         let line = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
-        Self { before: &before[line..], key: &key[..key.len().min(KEY_BYTES_MAX)], said: Default::default() }
+        &before[line..]
+    }
+
+    /// Whether it is known already that no word of `topic` does.
+    pub(super) fn is_silent(&self, topic: Topic) -> bool {
+        self.said[topic as usize].get() == Some(false)
     }
 
     /// Whether a word of `topic` stands shortly before, or in the member's name.
     pub(super) fn says(&self, topic: Topic) -> bool {
         let said = &self.said[topic as usize];
         said.get().unwrap_or_else(|| {
-            let says = has_word(self.key, topic.words()) || has_word(self.before, topic.words());
+            let words = &WORDS[topic as usize];
+            let says = has_word(self.key, words) || has_word(self.before(), words);
             said.set(Some(says));
             says
         })
@@ -86,19 +120,23 @@ impl<'a> Context<'a> {
 }
 
 /// Finds one of `words` where a word begins: `ssn` in "SSN:", "user_ssn" and "userSsn", not in "passnumber".
-fn has_word(text: &[u8], words: &[&str]) -> bool {
+fn has_word(text: &[u8], words: &Words) -> bool {
     let mut before = b' ';
-    text.iter().enumerate().any(|(at, byte)| {
-        let begins = byte.is_ascii_alphabetic()
-            && (!before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && byte.is_ascii_uppercase()));
-        before = *byte;
-        begins
-            && words.iter().any(|word| {
-                let end = at + word.len();
-                let alone = word.len() > 3 || !text.get(end).is_some_and(u8::is_ascii_lowercase);
-                alone && text.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
-            })
+    text.iter().enumerate().any(|(at, &byte)| {
+        let previous = std::mem::replace(&mut before, byte);
+        // The initials first: they leave few places to look at.
+        let letter = (byte | 0x20).wrapping_sub(b'a');
+        letter < 26
+            && words.initials >> letter & 1 != 0
+            && (!previous.is_ascii_alphabetic() || (previous.is_ascii_lowercase() && byte.is_ascii_uppercase()))
+            && words.words.iter().any(|word| begins_with(&text[at..], word.as_bytes()))
     })
+}
+
+/// Whether `text` begins with `word`, and a short word ends there.
+fn begins_with(text: &[u8], word: &[u8]) -> bool {
+    let alone = word.len() > 3 || !text.get(word.len()).is_some_and(u8::is_ascii_lowercase);
+    alone && text.get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -108,10 +146,10 @@ mod tests {
     #[test]
     fn words_are_found_where_words_begin() {
         for text in ["SSN:", "my ssn is", "user_ssn", "userSsn", "ssn", "its SSN", "(ssn"] {
-            assert!(has_word(text.as_bytes(), &["ssn"]), "{text}");
+            assert!(has_word(text.as_bytes(), &Words::of(&["ssn"])), "{text}");
         }
         for text in ["passnumber", "lessness", "", "ss", "ssnot"] {
-            assert!(!has_word(text.as_bytes(), &["ssn"]), "{text}");
+            assert!(!has_word(text.as_bytes(), &Words::of(&["ssn"])), "{text}");
         }
     }
 
@@ -123,5 +161,41 @@ mod tests {
         assert!(!Context::new(b"phone\n12345678", 6, None).says(Topic::Phone));
         assert!(Context::new(&text, 65, Some("homePhone")).says(Topic::Phone));
         assert!(!Context::new(&text, 65, Some("homePhone")).says(Topic::Card));
+    }
+
+    /// The rule as it reads: every word at every place where one begins.
+    fn has_word_at_length(text: &[u8], words: &[&str]) -> bool {
+        (0..text.len()).any(|at| {
+            let (byte, before) = (text[at], if at == 0 { b' ' } else { text[at - 1] });
+            let begins = byte.is_ascii_alphabetic()
+                && (!before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && byte.is_ascii_uppercase()));
+            begins
+                && words.iter().any(|word| {
+                    let end = at + word.len();
+                    let alone = word.len() > 3 || !text.get(end).is_some_and(u8::is_ascii_lowercase);
+                    alone && text.get(at..end).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+                })
+        })
+    }
+
+    #[test]
+    fn words_are_found_as_by_trying_each_everywhere() {
+        use proptest::prelude::*;
+        let words = WORDS.iter().flat_map(|words| words.words.iter().map(|word| (*word).to_owned()));
+        let word = prop::sample::select(words.collect::<Vec<_>>());
+        let part = prop_oneof![
+            word.clone(),
+            word.clone().prop_map(|word| word.to_uppercase()),
+            word.prop_map(|word| word[..word.len() - 1].to_owned()),
+            "[a-zA-Z_#\\- ]{0,3}",
+            Just("\u{e9}[`@{".to_owned()),
+        ];
+        proptest!(|(parts in prop::collection::vec(part, 0..6))| {
+            let text = parts.concat();
+            for words in &WORDS {
+                let expected = has_word_at_length(text.as_bytes(), words.words);
+                prop_assert_eq!(has_word(text.as_bytes(), words), expected, "{:?}", text);
+            }
+        });
     }
 }

@@ -10,7 +10,9 @@ use super::context::{Context, Topic};
 use super::digits::Window;
 
 const LEN_MAX: usize = 19;
-const LEN: std::ops::RangeInclusive<usize> = 12..=LEN_MAX;
+/// Digits of the shortest number.
+pub(super) const DIGITS_MIN: usize = 12;
+const LEN: std::ops::RangeInclusive<usize> = DIGITS_MIN..=LEN_MAX;
 /// Digits of a group where a number is written in groups: 4-4-4-4, 4-6-5, 4-4-4-4-3.
 const GROUP_LEN: std::ops::RangeInclusive<usize> = 3..=7;
 

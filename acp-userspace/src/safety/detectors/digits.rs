@@ -1,11 +1,11 @@
 //! Runs of digits: groups of them with few separators between, seen through a sliding window.
 
+use crate::safety::scanner::SEPARATORS_MAX;
+
 /// Groups a detector may look ahead; a card written digit by digit has 19.
 const WINDOW: usize = 24;
-/// Groups kept at hand, so that moving them up is rare.
-const BUFFER: usize = 4 * WINDOW;
-/// Separators that may stand between two groups of a run.
-const SEPARATORS_MAX: usize = 3;
+/// Groups kept at hand: moving them up costs each no more than one copy, and few are cheap to set up.
+const BUFFER: usize = 2 * WINDOW;
 
 /// Consecutive digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +31,18 @@ impl<'a> Window<'a> {
     /// The digits of group `i`; empty behind the last.
     pub(super) fn digits(&self, i: usize) -> &'a [u8] {
         self.groups.get(i).map_or(&[], |group| &self.text[group.start..group.end])
+    }
+
+    /// How many digits its groups have in all; counts no further than `enough`.
+    pub(super) fn count_digits(&self, enough: usize) -> usize {
+        let mut digits = 0;
+        for group in self.groups {
+            digits += group.len();
+            if digits >= enough {
+                break;
+            }
+        }
+        digits
     }
 
     /// What stands between group `i` and the next.
@@ -83,10 +95,10 @@ fn is_separator(byte: u8) -> bool {
 /// Where the run begins that the digit at `at` belongs to, not looking before `floor`.
 pub(super) fn run_start(text: &[u8], at: usize, floor: usize) -> usize {
     let (mut start, mut separators) = (at, 0);
-    for (i, byte) in text.iter().enumerate().take(at).skip(floor).rev() {
-        if byte.is_ascii_digit() {
+    for i in (floor..at).rev() {
+        if text[i].is_ascii_digit() {
             (start, separators) = (i, 0);
-        } else if is_separator(*byte) && separators < SEPARATORS_MAX {
+        } else if is_separator(text[i]) && separators < SEPARATORS_MAX {
             separators += 1;
         } else {
             break;
@@ -103,8 +115,10 @@ pub(super) fn each_window(text: &[u8], start: usize, mut visit: impl FnMut(&Wind
     let mut next = Some(group_at(text, start));
     loop {
         if len - from < WINDOW && next.is_some() {
-            groups.copy_within(from..len, 0);
-            (from, len) = (0, len - from);
+            if from > 0 {
+                groups.copy_within(from..len, 0);
+                (from, len) = (0, len - from);
+            }
             while let Some(group) = next.filter(|_| len < BUFFER) {
                 groups[len] = group;
                 len += 1;
@@ -122,12 +136,18 @@ pub(super) fn each_window(text: &[u8], start: usize, mut visit: impl FnMut(&Wind
 }
 
 fn group_at(text: &[u8], start: usize) -> Group {
-    let len = text[start..].iter().take_while(|b| b.is_ascii_digit()).count();
-    Group { start, end: start + len }
+    let mut end = start;
+    while text.get(end).is_some_and(u8::is_ascii_digit) {
+        end += 1;
+    }
+    Group { start, end }
 }
 
 fn group_after(text: &[u8], end: usize) -> Option<Group> {
-    let separators = text[end..].iter().take(SEPARATORS_MAX + 1).take_while(|b| is_separator(**b)).count();
-    let group = group_at(text, end + separators);
-    (separators <= SEPARATORS_MAX && group.len() > 0).then_some(group)
+    let mut start = end;
+    while start <= end + SEPARATORS_MAX && text.get(start).is_some_and(|byte| is_separator(*byte)) {
+        start += 1;
+    }
+    let group = group_at(text, start);
+    (start - end <= SEPARATORS_MAX && group.len() > 0).then_some(group)
 }

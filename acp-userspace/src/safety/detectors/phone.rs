@@ -11,16 +11,20 @@ use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
-/// E.164 §6.2.1; shorter than eight digits nobody writes a calling code.
-const DIGITS: RangeInclusive<usize> = 8..=15;
+/// Digits of the shortest number; with fewer nobody writes a calling code.
+pub(super) const DIGITS_MIN: usize = 8;
+/// E.164 §6.2.1.
+const DIGITS: RangeInclusive<usize> = DIGITS_MIN..=15;
 /// Calling code 1 and ten digits.
 const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     international(window).or_else(|| north_american(window)).or_else(|| {
-        // The words first: they are looked for once per run, its groups once per group.
-        let plausible = context.says(Topic::Phone) && !window.joined_before() && !is_date(window);
-        if plausible { longest(window, DIGITS) } else { None }
+        // Where it is known that no word says so, that is the cheapest question; where words are still to be looked for, the
+        // dearest.
+        let plausible = !context.is_silent(Topic::Phone) && !window.joined_before() && !is_date(window);
+        let found = if plausible { longest(window, DIGITS) } else { None };
+        found.filter(|_| context.says(Topic::Phone))
     })
 }
 

@@ -7,7 +7,7 @@ use crate::safety::scanner::{Candidates, Scanner};
 static SCANNER: LazyLock<Hyperscan> = LazyLock::new(|| Hyperscan::compile().expect("compiles"));
 
 /// Everything found in one text of the member `key`.
-pub(super) fn find(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>)> {
+pub(in crate::safety) fn find(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>)> {
     let mut scratch = SCANNER.scratch().expect("scratch");
     let mut candidates = Candidates::with_room(text.len());
     SCANNER.scan(text, &mut scratch, &mut candidates).expect("room for all");

@@ -9,6 +9,9 @@ use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
+/// Digits of a number.
+pub(super) const DIGITS: usize = 9;
+
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     if window.joined_before() {
         return None;

@@ -68,6 +68,13 @@ fn strings_change_where_the_finding_is() {
 fn strings_with_escapes_are_searched_unescaped_and_written_anew() {
     check(r#"{"m":"bob\u0040example.com \"\ud83d\ude00"}"#, Redact, "{\"m\":\"[REDACTED:email] \\\"\u{1f600}\"}");
     check(r#"["0\u00378-05-1120"]"#, Mask, r#"["*******1120"]"#);
+    for len in [10, 63, 64, 65, 300] {
+        let x = "x".repeat(len);
+        let body = format!(r#"["a@b.com \"{x}","c@d.org {x}","\te@f.net {x}",4111111111111111]"#);
+        let email = "[REDACTED:email]";
+        let expected = format!(r#"["{email} \"{x}","{email} {x}","\t{email} {x}","[REDACTED:credit_card]"]"#);
+        check(&body, Redact, &expected);
+    }
     check(r#"{"\u006eote":"x","m":"a\u0040b.com\n"}"#, Redact, r#"{"\u006eote":"x","m":"[REDACTED:email]\n"}"#);
 }
 
@@ -236,6 +243,24 @@ fn block_borders_hide_nothing() {
         let starts: Vec<_> = screened.edits.iter().map(|edit| edit.range.start - before).collect();
         assert_eq!(starts, [1, 13], "{before}");
     }
+}
+
+#[test]
+fn what_is_found_in_stretches_is_what_is_found_in_the_whole() {
+    let numbers = prop::collection::vec(prop::sample::select(b"0123456789 -.()/+@".to_vec()), 0..60);
+    let words =
+        prop::sample::select(vec!["", "x", " call ", "card: ", " ssn ", ", of ", "\n", "@b.com", "+1 415-555-0132"]);
+    let gap = (0..200_usize).prop_map(|len| "y".repeat(len));
+    let part =
+        (words, numbers, gap).prop_map(|(word, numbers, gap)| [word.as_bytes(), &numbers, gap.as_bytes()].concat());
+    proptest!(|(parts in prop::collection::vec(part, 0..6))| {
+        let text = parts.concat();
+        let mut scan = Scan::default();
+        let rules = rules(Flag, Mode::Enforce).request(0).unwrap();
+        screen_response(&Content::body(Body::Raw(&text)), rules, &mut scan).unwrap();
+        let found: Vec<_> = scan.hits.iter().map(|hit| (hit.detector, hit.range.clone())).collect();
+        prop_assert_eq!(found, crate::safety::detectors::tests::find(&text, None));
+    });
 }
 
 #[test]
