@@ -192,5 +192,26 @@ fn admit(verified: &Verified, trust: Trust<'_>, route: &Route, now: Now) -> Resu
     Ok(Authenticated { identity: Arc::clone(identity) })
 }
 
+/// What can have changed since a request was let in, for those that last (THREATS A18): the token's times, the subject's
+/// and the key's revocation, and whether the issuer entry still has the key.
+///
+/// # Errors
+/// Why the caller would not be let in now.
+pub fn recheck(identity: &Identity, trust: Trust<'_>, now: Now) -> Result<(), IdentityError> {
+    verify::check_times(identity.expires, identity.not_before, identity.issued_at, trust.config, now)?;
+    let (issuer, kid) = (&identity.issuer, &identity.key_id);
+    if trust.revoked.key(&issuer.name, kid) || trust.revoked.subject(&identity.user_key, identity.issued_at) {
+        return Err(IdentityError::Revoked);
+    }
+    let mut entries = trust.config.issuers.iter().enumerate();
+    let same = |entry: &Issuer| (&entry.name, &entry.issuer) == (&issuer.name, &issuer.issuer);
+    let (index, entry) = entries.find(|(_, entry)| same(entry)).ok_or(IdentityError::UnknownIssuer)?;
+    let keys = trust.keys.set_of(index, entry).ok_or(IdentityError::KeysUnavailable { issuer: index })?;
+    match keys.find(kid) {
+        Some(_) => Ok(()),
+        None => Err(IdentityError::UnknownKey { issuer: index, kid: Arc::clone(kid) }),
+    }
+}
+
 #[cfg(test)]
 mod tests;

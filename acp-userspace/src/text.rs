@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_text_is_cut_escaped_and_screened() {
+    fn threat_a16_caller_text_is_cut_escaped_and_screened() {
         check("crm/contacts", "crm/contacts");
         check("a\u{1b}[31mred", "a\\u{1b}[31mred");
         check("bidi\u{202e}x", "bidi\\u{202e}x");

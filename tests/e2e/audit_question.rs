@@ -144,7 +144,7 @@ fn last_tuesday_is_a_tuesday_of_the_past_and_not_today() {
 }
 
 #[test]
-fn a_refusal_is_explained_by_its_id() {
+fn need_b11_a_refusal_is_explained_by_its_id() {
     let backend = Backend::plain();
     let site = site(&backend);
     let gateway = site.start();
@@ -225,7 +225,7 @@ fn a_changed_byte_is_caught_and_its_line_named() {
 }
 
 #[test]
-fn a_cut_tail_is_caught_by_a_head_kept_elsewhere() {
+fn need_b15_a_cut_tail_is_caught_by_a_head_kept_elsewhere() {
     let (site, segment, kept) = closed_log();
     let text = std::fs::read_to_string(&segment).expect("the segment");
     let block = text.lines().position(|line| line.starts_with("{\"block\"")).expect("a block");

@@ -217,7 +217,7 @@ fn a_key_that_nobody_has_is_unknown() {
 }
 
 #[test]
-fn bodies_that_cannot_be_read_are_not_passed_on() {
+fn threat_a09_bodies_that_cannot_be_read_are_not_passed_on() {
     let mut world = World::new(Backend::plain(), "");
     let length = |body: &str| format!("Content-Length: {}\r\n", body.len());
     let typed = |kind: &str, body: &str| format!("Content-Type: {kind}\r\n{}", length(body));
@@ -305,7 +305,7 @@ fn an_upstream_that_is_dead_lies_or_dawdles_is_a_gateway_error() {
 }
 
 #[test]
-fn bytes_behind_an_answer_are_nobodys_answer() {
+fn threat_a20_bytes_behind_an_answer_are_nobodys_answer() {
     let mut world = World::new(liar(), "");
     let token = world.token.clone();
     let mut client = world.gateway.connect();
@@ -438,7 +438,7 @@ fn digests_of_arguments_name_the_key_they_were_made_with() {
 }
 
 #[test]
-fn without_keys_it_serves_503_and_is_degraded_not_unready() {
+fn need_b08_without_keys_it_serves_503_and_is_degraded_not_unready() {
     let backend = Backend::plain();
     let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let sections = sections(backend.address, dead);

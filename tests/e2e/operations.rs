@@ -73,7 +73,7 @@ fn generation(gateway: &Gateway) -> u64 {
 }
 
 #[test]
-fn a_changed_policy_takes_effect_and_a_broken_one_keeps_the_old_and_says_why() {
+fn threat_a29_a_changed_policy_takes_effect_and_a_broken_one_keeps_the_old_and_says_why() {
     let backend = Backend::plain();
     let site = site(&backend);
     let gateway = site.start();
@@ -124,7 +124,7 @@ fn need_b17_the_log_says_whether_the_clock_is_kept_right() {
 
 /// Requests under way when SIGTERM comes are answered; readiness goes first.
 #[test]
-fn a_drain_loses_no_request_and_tells_readyz_first() {
+fn need_b07_a_drain_loses_no_request_and_tells_readyz_first() {
     const IN_FLIGHT: usize = 8;
     let gate = Gate::default();
     let held = gate.clone();
@@ -261,7 +261,7 @@ fn a_changed_credential_is_presented_without_a_signal() {
 }
 
 #[test]
-fn every_thread_has_given_up_its_capabilities() {
+fn need_b06_every_thread_has_given_up_its_capabilities() {
     let backend = Backend::plain();
     let site = site_with(&backend, Extra { kernel: Some("mode = \"auto\""), ..Extra::default() });
     let gateway = site.start();

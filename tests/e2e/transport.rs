@@ -3,11 +3,14 @@
 
 use crate::backend::{Backend, Gate, Then, json, raw};
 use crate::client::{bare, get, post};
-use crate::site::{Extra, Site, token};
+use crate::process::wait_for;
+use crate::site::{Extra, Site, token, token_with};
 
 fn site(backend: &Backend) -> Site {
     let sections = format!(
         r#"
+[identity]
+leeway = "0s"
 [[upstream]]
 name = "crm"
 url = "http://{backend}"
@@ -153,4 +156,38 @@ fn the_first_event_arrives_before_the_upstream_has_the_second() {
     assert_eq!(client.chunk().as_deref(), Some(b"data: second\n\n".as_slice()));
     assert_eq!(client.chunk(), None);
     gateway.stop();
+}
+
+/// A stream outlives the checks it began with: nothing of it is passed on once the token has expired, and the client is
+/// told in the stream's own words.
+#[test]
+fn threat_a18_a_stream_ends_with_its_token() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let backend = Backend::start(move |_, stream| {
+        raw(stream, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        raw(stream, "d\r\ndata: first\n\n\r\n");
+        if held.pass() {
+            raw(stream, "e\r\ndata: second\n\n\r\n");
+        }
+        Then::Keep
+    });
+    let site = site(&backend);
+    let gateway = site.start();
+    let expires = jiff::Timestamp::now().as_second() + 2;
+    let mut client = gateway.connect();
+    let short = token_with(|claims| claims["exp"] = expires.into());
+    client.send(get("/tools/crm/events", &short)).head();
+    assert_eq!(client.chunk().as_deref(), Some(b"data: first\n\n".as_slice()));
+    wait_for("the token to expire", || (jiff::Timestamp::now().as_second() >= expires).then_some(()));
+    gate.open();
+    let last = String::from_utf8(client.chunk().expect("a last event")).expect("text");
+    assert!(last.starts_with("event: error\ndata: {") && last.ends_with("\n\n"), "{last:?}");
+    assert!(last.contains("\"code\":\"expired_token\""), "{last:?}");
+    assert_eq!(client.chunk(), None);
+    client.assert_closed();
+    gateway.stop();
+    let ended = site.records(&["--reason", "expired_token"]);
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    assert_eq!(ended[0]["upstream_status"], 200);
 }

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn files_open_to_strangers_are_refused() {
+    fn need_b10_files_open_to_strangers_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         fs::write(&path, "x").unwrap();

@@ -162,7 +162,7 @@ fn tls_is_refused_and_never_ignored() {
 }
 
 #[test]
-fn secrets_are_refused_inline() {
+fn need_b10_secrets_are_refused_inline() {
     let inline = "name = \"crm\"\ncredentials = { mode = \"none\", token = \"s3cret\" }\n";
     check("name = \"crm\"\n", inline, "upstream[0].credentials.token", "secrets do not belong in this file");
     check("http://crm", "http://user:pw@crm", "upstream[0].url", "secrets do not belong in this file");
@@ -292,7 +292,7 @@ fn tokens_are_not_forwarded_to_mcp() {
 }
 
 #[test]
-fn issuers_say_which_tenants_they_speak_for() {
+fn threat_a07_issuers_say_which_tenants_they_speak_for() {
     let second = "[[identity.issuer]]\nissuer = \"https://b.example.com/\"\naudience = [\"api\"]\n";
     let all = read(&format!("{BASE}{second}")).unwrap_err().to_string();
     assert!(
@@ -438,7 +438,7 @@ fn bounds_hold_together() {
 }
 
 #[test]
-fn policy_files_and_credentials_come_from_beside_the_file() {
+fn need_b10_policy_files_and_credentials_come_from_beside_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (path, token) = (dir.path().join("acp.toml"), dir.path().join("token"));
     let lines = "[policy]\nfiles = [\"policies/*.cedar\"]\n";
@@ -468,7 +468,7 @@ fn policy_files_and_credentials_come_from_beside_the_file() {
 }
 
 #[test]
-fn a_set_counts_when_it_reads_the_same_twice() {
+fn threat_a29_a_set_counts_when_it_reads_the_same_twice() {
     let settle = |digests: &[u8]| {
         let mut readings = digests.iter();
         let settled = until_stable(|| readings.next().map_or((0, [0; 32]), |&digest| (digest, [digest; 32])));
@@ -480,7 +480,7 @@ fn a_set_counts_when_it_reads_the_same_twice() {
 }
 
 #[test]
-fn a_file_that_strangers_can_change_is_refused() {
+fn threat_a29_a_file_that_strangers_can_change_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("acp.toml");
     fs::write(&path, BASE).unwrap();

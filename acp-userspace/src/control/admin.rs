@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_socket_is_the_owners_alone_before_anybody_can_connect() {
+    fn threat_a19_the_socket_is_the_owners_alone_before_anybody_can_connect() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
         let _bound = bind_private(&path).unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_hosts_that_name_this_machine_are_local() {
+    fn threat_a19_only_hosts_that_name_this_machine_are_local() {
         for local in ["localhost", "localhost:9900", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:9900"] {
             assert!(is_local(local), "{local}");
         }

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_documents_that_no_careful_issuer_publishes() {
+    fn threat_a21_refuses_documents_that_no_careful_issuer_publishes() {
         check(json!([]), Err(JwksError::NoUsableKey));
         check(json!([{"kty": "EC", "kid": "e"}]), Err(JwksError::NoUsableKey));
         check(json!([key("a"), key("a")]), Err(JwksError::DuplicateKeyId));

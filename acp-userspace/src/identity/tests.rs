@@ -189,7 +189,7 @@ fn the_token_hash_is_keyed_and_the_digest_covers_what_policies_read() {
 }
 
 #[test]
-fn requires_exactly_one_bearer_credential() {
+fn threat_a06_requires_exactly_one_bearer_credential() {
     let mut bench = Bench::new();
     let good = format!("Bearer {}", bench.token(json!({})));
     let lower = good.replacen("Bearer ", "bEARER   ", 1);
@@ -211,7 +211,7 @@ fn requires_exactly_one_bearer_credential() {
 }
 
 #[test]
-fn judges_time_to_the_second_with_the_configured_leeway() {
+fn threat_a18_judges_time_to_the_second_with_the_configured_leeway() {
     let mut bench = Bench::new();
     bench.check(json!({}), T + 600 + 29, Ok(()));
     bench.check(json!({}), T + 600 + 30, Err(Reason::ExpiredToken));
@@ -238,7 +238,7 @@ fn refuses_tokens_of_other_issuers_and_for_other_audiences() {
 }
 
 #[test]
-fn takes_the_tokens_lists_whole_or_not_at_all() {
+fn threat_a15_takes_the_tokens_lists_whole_or_not_at_all() {
     let mut bench = Bench::new();
     let many = |count: usize| (0..count).map(|i| format!("s{i}")).collect::<Vec<_>>();
     for good in [json!("a b"), json!(""), json!(["a", "b"]), json!([]), json!("a  b"), json!(many(256))] {
@@ -274,7 +274,7 @@ fn refuses_names_that_a_header_could_change() {
 }
 
 #[test]
-fn an_issuer_asserts_only_its_tenants() {
+fn threat_a07_an_issuer_asserts_only_its_tenants() {
     let mut listed = Bench::with(|issuer| issuer.tenants = Tenants::Listed(vec!["org_acme_corp".into()]));
     listed.check(json!({}), T, Ok(()));
     listed.check(json!({"org_id": "org_other"}), T, Err(Reason::TenantNotAllowed));
@@ -298,7 +298,7 @@ fn only_the_issuers_own_key_of_that_id_verifies() {
 }
 
 #[test]
-fn an_unknown_key_is_asked_for_only_when_the_rest_looks_right() {
+fn threat_a21_an_unknown_key_is_asked_for_only_when_the_rest_looks_right() {
     let mut bench = Bench::new();
     for (change, expected) in [
         (json!({"iss": "https://evil.test/"}), Reason::UnknownIssuer),
@@ -312,7 +312,7 @@ fn an_unknown_key_is_asked_for_only_when_the_rest_looks_right() {
 }
 
 #[test]
-fn keys_of_one_entry_never_verify_tokens_of_another() {
+fn threat_a07_keys_of_one_entry_never_verify_tokens_of_another() {
     let mut bench = Bench::new();
     let second = issuer(|issuer| (issuer.name, issuer.issuer) = ("second".into(), "https://second.test/".into()));
     bench.config.issuers.push(second);
@@ -345,7 +345,7 @@ fn without_keys_the_answer_is_503_and_nothing_is_remembered() {
 }
 
 #[test]
-fn a_token_changed_in_any_byte_is_refused() {
+fn threat_a06_a_token_changed_in_any_byte_is_refused() {
     let mut bench = Bench::new();
     let token = format!("Bearer {}", bench.token(json!({})));
     bench.send_fields(&[token.as_bytes()], T).unwrap();

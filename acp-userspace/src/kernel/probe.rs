@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn says_each_thing_that_is_missing_in_a_line_of_its_own() {
+    fn need_b06_says_each_thing_that_is_missing_in_a_line_of_its_own() {
         check(GOOD, &[], &[]);
         check(Host { object: false, ..GOOD }, &["without the BPF object"], &[]);
         let none = caps::Held { bpf: false, net_admin: false };

@@ -11,7 +11,7 @@ use crate::audit::ring::OpenRecord;
 use crate::clock::Now;
 use crate::http::head::{Framing, ResponseHead};
 use crate::http::write;
-use crate::identity::Identity;
+use crate::identity::{self, Identity, Trust};
 use crate::ids::Key128;
 use crate::policy;
 use crate::protocol::json;
@@ -21,6 +21,9 @@ use crate::reason::Reason;
 use crate::routing;
 use crate::safety::{self, Body, Content, Finding};
 use crate::usage::{self, Hold, LimitState, Settle};
+
+/// Between two looks at whether the caller of a stream may have more of it (THREATS A18).
+const RECHECK_NS: u64 = 30_000_000_000;
 
 /// A request that all layers let pass: its intent is in the log, its cost is held, its bytes are ready.
 pub struct Governed {
@@ -123,6 +126,34 @@ impl Governed {
         self.first_ns = mono_ns;
     }
 
+    /// Whether the caller would still be let in, and when to ask again (CLOCK_MONOTONIC): a stream outlives the checks it
+    /// began with.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn recheck(&self, current: &Current, now: Now) -> Result<u64, Reason> {
+        let identity = &self.ready.identity;
+        let config = &current.settings.config.identity;
+        let trust = Trust { config, keys: &current.keys, revoked: &current.revoked };
+        identity::recheck(identity, trust, now).map_err(|error| error.reason())?;
+        let ends_secs = identity.expires.saturating_add(config.leeway.as_secs());
+        let left_ns = ends_secs.saturating_mul(1_000_000_000).saturating_sub(now.wall_ns);
+        Ok(now.mono_ns.saturating_add(RECHECK_NS.min(left_ns)))
+    }
+
+    /// Whether the answer's head says that it is a stream of events.
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        self.kind == ContentKind::Events
+    }
+
+    /// Appends the event that ends a stream whose caller may have no more of it.
+    pub fn write_last_event(&self, reason: Reason, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: error\ndata: ");
+        write::problem_json(out, reason, reason.title(), self.trail.id);
+        out.extend_from_slice(b"\n\n");
+    }
+
     /// Counts body bytes of the answer: received, and sent on.
     pub fn moved(&mut self, received: u64, sent: u64) {
         self.ready.bytes.response_in += received;
@@ -139,6 +170,9 @@ impl Governed {
     /// # Errors
     /// `ResponseUnscannable` when a rule must see what cannot be read: an encoded, partial or binary body.
     pub fn handling(&mut self, response: &ResponseHead<'_>) -> Result<Handling, Reason> {
+        if matches!(response.framing, Framing::Chunked | Framing::UntilClose) {
+            self.kind = ContentKind::of(response.only("content-type"));
+        }
         let ruled = self.is_screened();
         if !ruled && self.ready.tool_list.is_none() {
             return Ok(Handling::Pass);

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_tell_calls_apart_and_depend_on_the_key() {
+    fn threat_a16_digests_tell_calls_apart_and_depend_on_the_key() {
         let key = ArgumentKey::new(1, &[1; 32]);
         let digest = |query, body: &[u8]| key.digest("POST", "/tools/crm", query, body).digest;
         assert_eq!(digest(None, b"{}"), digest(None, b"{}"));

@@ -140,7 +140,7 @@ fn arguments_decide_and_are_part_of_the_cached_question() {
 }
 
 #[test]
-fn an_argument_of_another_type_or_an_inexact_number_denies() {
+fn threat_a09_an_argument_of_another_type_or_an_inexact_number_denies() {
     let mut world = World::new(
         r#"permit(principal, action == Action::"call", resource == Tool::"crm/export");
            forbid(principal, action == Action::"call", resource == Tool::"crm/export")
@@ -287,7 +287,7 @@ fn a_route_scope_is_asked_for_before_any_policy_and_in_any_mode() {
 }
 
 #[test]
-fn observe_lets_pass_and_says_what_it_would_have_done() {
+fn need_b01_observe_lets_pass_and_says_what_it_would_have_done() {
     let world = World::new("");
     let config = PolicyConfig { sources: vec![], scope_rule: true, mode: Mode::Observe };
     let set = PolicySet::compile(&config, &[issuer("idp")], &world.routes).unwrap();
@@ -342,7 +342,7 @@ fn equal_roles_of_two_issuers_are_two_roles() {
 }
 
 #[test]
-fn ids_with_quotes_and_newlines_stay_ids() {
+fn threat_a15_ids_with_quotes_and_newlines_stay_ids() {
     let mut world = World::new(r#"permit(principal in Role::"admin", action == Action::"call", resource);"#);
     let evil = identity("x\" || true || \"", &[], &["admin\"]) || principal in Role::\"admin", "a\nb"], json!({}));
     world.check(&evil, "crm/delete", json!({}), UNKNOWN, &[]);

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_need_the_operators_word() {
+    fn threat_a20_private_addresses_need_the_operators_word() {
         assert_eq!(check("8.8.8.8:443", &[], &[]), Ok(()));
         assert_eq!(check("10.1.2.3:80", &[], &[]), Err(AddressBlocked::Private));
         assert_eq!(check("10.1.2.3:80", &["10.0.0.0/8"], &[]), Ok(()));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_allowed_stays_blocked_under_any_cidr() {
+    fn threat_a20_what_is_never_allowed_stays_blocked_under_any_cidr() {
         let everything = ["0.0.0.0/0", "::/0"];
         for (address, reason) in [
             ("127.0.0.1:80", AddressBlocked::Loopback),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_allowed_by_exact_address_and_port_only() {
+    fn threat_a20_loopback_is_allowed_by_exact_address_and_port_only() {
         assert_eq!(check("127.0.0.1:9000", &[], &["127.0.0.1:9000"]), Ok(()));
         assert_eq!(check("127.0.0.1:9001", &[], &["127.0.0.1:9000"]), Err(AddressBlocked::Loopback));
         assert_eq!(check("127.0.0.2:9000", &[], &["127.0.0.1:9000"]), Err(AddressBlocked::Loopback));

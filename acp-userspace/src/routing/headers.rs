@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_gateway_may_say_is_dropped_in_every_spelling() {
+    fn threat_a13_what_only_the_gateway_may_say_is_dropped_in_every_spelling() {
         let reserved =
             ["x-user-uid", "X-User-Org", "x.user.scope", "X!USER~uid", "x-user-", "x-acp-tenant", "x-request-id"];
         check(&reserved, NameClass::Drop);

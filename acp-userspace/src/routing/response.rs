@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_listed_fields_pass() {
+    fn threat_a13_only_listed_fields_pass() {
         let dropped = [
             ("Set-Cookie", "a=b"),
             ("WWW-Authenticate", "Basic"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn the_upstreams_own_authentication_trouble_is_not_the_clients() {
+    fn threat_a13_the_upstreams_own_authentication_trouble_is_not_the_clients() {
         assert_eq!(answer(401, &[], false), Err(RoutingError::UpstreamAuth));
         assert_eq!(answer(407, &[], false), Err(RoutingError::UpstreamAuth));
         assert!(answer(403, &[], false).is_ok());

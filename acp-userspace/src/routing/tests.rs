@@ -131,7 +131,7 @@ fn scopes_are_the_tokens_within_the_routes_and_absent_if_none_is_left() {
 }
 
 #[test]
-fn nothing_named_in_connection_takes_our_fields_away() {
+fn threat_a13_nothing_named_in_connection_takes_our_fields_away() {
     let head =
         head("GET", "/tools", &[("Connection", "x-user-uid, X-Request-Id, content-length, accept"), ("Accept", "a")]);
     let text = sent(&crm(), &alice(), &head, PLAIN, Vec::new());
@@ -151,7 +151,7 @@ fn an_identity_cannot_write_fields() {
 }
 
 #[test]
-fn several_issuers_are_told_apart() {
+fn threat_a07_several_issuers_are_told_apart() {
     let routes = [Arc::new(crate::policy::fixtures::route(0, "/a", &[], Vec::new()))];
     let table = RouteTable::compile(&routes, &[Arc::new(upstream("h", 80, ""))], 2).unwrap();
     let text = sent(&table, &alice(), &head("GET", "/a", &[]), PLAIN, Vec::new());
@@ -244,7 +244,7 @@ fn no_spelling_of_a_path_reaches_another_route_or_tool() {
 }
 
 #[test]
-fn what_is_not_listed_is_no_tool() {
+fn threat_a15_what_is_not_listed_is_no_tool() {
     for name in ["toString", "constructor", "__proto__", "hasOwnProperty", "", "*"] {
         let path = format!("/tools/crm/{name}");
         let table = crm();

@@ -130,7 +130,7 @@ mod tests {
     const B: Key128 = Key128([2; 16]);
 
     #[test]
-    fn quota_bounds_the_whole_and_each_tenant_and_forgets_what_ended() {
+    fn threat_a22_quota_bounds_the_whole_and_each_tenant_and_forgets_what_ended() {
         let quota = Rc::new(Quota::new(100, 60));
         let a = quota.lease(A, 60).expect("fits");
         assert!(quota.lease(A, 1).is_none(), "tenant bound");

@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::upstream::{Leased, PoolKey};
-use crate::clock::{mono_ns, tick_ns};
+use crate::clock::{Now, mono_ns, tick_ns};
 use crate::http::chunked::Decoder;
 use crate::http::head::{self, Framing, RequestHead, ResponseHead};
 use crate::http::write;
@@ -298,11 +298,14 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
         Framing::Chunked | Framing::UntilClose => Outward::UntilClose,
     };
     let keep = end_head(conn, request, outward);
+    let mut recheck_ns = 0;
+    let mut boundary = Boundary::START;
     loop {
         let mut bytes = 0;
         let out = &mut conn.out;
         let progress = answer.inward.advance(&answer.buf[answer.used..], &mut |data| {
             bytes += data.len() as u64;
+            boundary.pass(data);
             match outward {
                 Outward::Chunked => write::chunk(out, data),
                 _ => out.extend_from_slice(data),
@@ -327,7 +330,52 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
             Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
             Err(reason) => return abort(conn, outward, reason),
         }
+        if mono_ns() >= recheck_ns {
+            let Some(open) = &conn.open else { return After::Close };
+            match open.recheck(&conn.worker.snapshot(), Now::read()) {
+                Ok(next_ns) => recheck_ns = next_ns,
+                Err(reason) => return cut_off(conn, outward, &boundary, reason).await,
+            }
+        }
     }
+}
+
+/// Whether an event stream stands between two events: the last bytes that were passed on (WHATWG HTML §9.2.5).
+struct Boundary([u8; 4]);
+
+impl Boundary {
+    const START: Self = Self([b'\n'; 4]);
+
+    fn pass(&mut self, data: &[u8]) {
+        let fresh = &data[data.len().saturating_sub(4)..];
+        self.0.rotate_left(fresh.len());
+        self.0[4 - fresh.len()..].copy_from_slice(fresh);
+    }
+
+    fn is_here(&self) -> bool {
+        matches!(self.0, [.., b'\n', b'\n'] | [.., b'\r', b'\r'] | [b'\r', b'\n', b'\r', b'\n'])
+    }
+}
+
+/// Ends a stream whose caller may have no more of it: with an event that says why, where one can stand.
+async fn cut_off(conn: &mut Connection, outward: Outward, boundary: &Boundary, reason: Reason) -> After {
+    let Some(open) = conn.open.as_ref().filter(|open| open.is_event_stream() && boundary.is_here()) else {
+        return abort(conn, outward, reason);
+    };
+    let mut event = conn.worker.buffers.take();
+    open.write_last_event(reason, &mut event);
+    conn.out.clear();
+    if outward == Outward::Chunked {
+        write::chunk(&mut conn.out, &event);
+        conn.out.extend_from_slice(write::LAST_CHUNK);
+    } else {
+        conn.out.extend_from_slice(&event);
+    }
+    conn.worker.buffers.give(event);
+    conn.watch.set_upstream(None);
+    conn.finish(reason);
+    conn.flush().await;
+    After::Close
 }
 
 /// Has the whole body screened or filtered, and sends what is left of it.
@@ -528,6 +576,23 @@ mod tests {
         let mut got = Vec::new();
         let progress = Inward::new(framing).advance(raw, &mut |data| got.extend_from_slice(data)).unwrap();
         assert_eq!((got.as_slice(), progress.consumed, progress.done), (content, consumed, done));
+    }
+
+    #[test]
+    fn events_end_with_an_empty_line_however_it_comes_in_pieces() {
+        for (pieces, here) in [
+            (&[][..], true),
+            (&["data: 1\n\n"], true),
+            (&["data: 1\n", "\n"], true),
+            (&["data: 1\r\n", "\r", "\n"], true),
+            (&["data: 1\n", ""], false),
+            (&["data: 1\n\n", "d"], false),
+            (&["x"], false),
+        ] {
+            let mut boundary = Boundary::START;
+            pieces.iter().for_each(|piece| boundary.pass(piece.as_bytes()));
+            assert_eq!(boundary.is_here(), here, "{pieces:?}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn reuses_the_last_connection_and_drops_closed_or_talking_ones() {
+    fn threat_a20_reuses_the_last_connection_and_drops_closed_or_talking_ones() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let key = key(&listener);
         runtime::run(Driver::UringDefer, |_| async move {

@@ -110,7 +110,7 @@ fn the_loop_guard_counts_one_users_identical_calls_of_one_tool() {
 }
 
 #[test]
-fn observed_rules_report_and_never_refuse() {
+fn need_b01_observed_rules_report_and_never_refuse() {
     let observed = RateLimit { mode: Mode::Observe, ..limit("user", Per::User, 2, 60) };
     let guard = LoopGuard { mode: Mode::Observe, ..loop_guard(4, 60) };
     let world = World::new(&UsageConfig { rate_limits: vec![observed], loop_guard: Some(guard), ..config() });
@@ -172,7 +172,7 @@ fn what_counts_as_early_is_the_advice_given_not_when_a_fast_limit_would_admit() 
 }
 
 #[test]
-fn a_tenant_over_its_share_of_slots_is_refused_and_others_are_not() {
+fn threat_a22_a_tenant_over_its_share_of_slots_is_refused_and_others_are_not() {
     let world = World::new(&UsageConfig {
         rate_limits: vec![limit("user", Per::User, 5, 60)],
         slots: 256,

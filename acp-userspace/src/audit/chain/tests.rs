@@ -143,7 +143,7 @@ fn segments_follow_each_other() {
 }
 
 #[test]
-fn a_head_of_another_key_is_refused() {
+fn need_b15_a_head_of_another_key_is_refused() {
     let mut chain = ChainWriter::new();
     let mut file = segment(&mut chain);
     file.extend_from_slice(&chain.head(&Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap(), "t".into()));

@@ -38,7 +38,7 @@ fn refusal() -> Refusal<'static> {
 }
 
 #[test]
-fn intent_and_outcome_read_as_one_record() {
+fn need_b13_intent_and_outcome_read_as_one_record() {
     let outcome = encoded(|buf| encode_outcome(buf, &sample::outcome()));
     let Some(Entry::Outcome(outcome)) = decode(&outcome) else { panic!("decodes") };
     let intent = sample::with_intent(|intent| encoded(|buf| encode_intent(buf, intent)));
@@ -73,7 +73,7 @@ fn intent_and_outcome_read_as_one_record() {
 }
 
 #[test]
-fn refusals_of_every_kind_fit_the_schema() {
+fn need_b03_refusals_of_every_kind_fit_the_schema() {
     let labels = ["patient".into()];
     let full = Refusal {
         who: Some(sample::who("auth0|alice")),
@@ -103,7 +103,7 @@ fn refusals_of_every_kind_fit_the_schema() {
 }
 
 #[test]
-fn summaries_and_events_fit_the_schema() {
+fn need_b03_summaries_and_events_fit_the_schema() {
     let ids = Some((sample::id(1), sample::id(9)));
     for cause in [SummaryCause::Flood, SummaryCause::RingFull, SummaryCause::Interrupted] {
         for (reason, ids, source) in [(Some(Reason::InvalidToken), ids, Some(BOX)), (None, None, None)] {
@@ -125,7 +125,7 @@ fn summaries_and_events_fit_the_schema() {
 
 /// An SSN and a terminal escape in every text a caller controls.
 #[test]
-fn a_canary_in_every_callers_text_reaches_no_record() {
+fn threat_a16_a_canary_in_every_callers_text_reaches_no_record() {
     let canary = "078-05-1120\u{1b}[31m";
     let refusal = Refusal { claimed_kid: canary, asked: canary, detail: canary, rule: canary, ..refusal() };
     let bytes = encoded(|buf| encode_refusal(buf, &refusal));

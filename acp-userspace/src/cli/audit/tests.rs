@@ -151,7 +151,7 @@ fn each_question_gets_its_answer() {
 }
 
 #[test]
-fn show_explains_a_denial_a_call_under_way_and_a_counted_refusal() {
+fn need_b11_show_explains_a_denial_a_call_under_way_and_a_counted_refusal() {
     let log = log();
     let show = |n: u32| acp(log.path(), &["show", &sample::id(n).to_string(), "--tz", "UTC"]);
     let (code, out, _) = show(5);
@@ -234,7 +234,7 @@ fn a_missing_or_truncated_segment_is_found() {
 }
 
 #[test]
-fn erasing_a_subject_leaves_the_log_whole_and_the_person_unnamed() {
+fn need_b14_erasing_a_subject_leaves_the_log_whole_and_the_person_unnamed() {
     let log = log();
     let path = log.path().join(files::KEYS);
     let mut bytes = std::fs::read(&path).unwrap();
@@ -256,7 +256,7 @@ fn erasing_a_subject_leaves_the_log_whole_and_the_person_unnamed() {
 }
 
 #[test]
-fn a_canary_reaches_neither_files_nor_output_and_people_are_sealed_on_disk() {
+fn threat_a16_a_canary_reaches_neither_files_nor_output_and_people_are_sealed_on_disk() {
     let log = log();
     let (_, mut text, _) = acp(log.path(), &["query", "--tz", "UTC", "--events", "--format", "json"]);
     text.push_str(&acp(log.path(), &["query", "--tz", "UTC"]).1);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_is_recorded_or_counted() {
+    fn threat_a05_every_refusal_is_recorded_or_counted() {
         let mut flood = Flood::default();
         let (mut full, sent) = (0, 60_000);
         for n in 0..sent {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_source_is_recorded_in_full_beside_a_loud_one() {
+    fn threat_a05_a_quiet_source_is_recorded_in_full_beside_a_loud_one() {
         let mut flood = Flood::default();
         let loud = (0..5000).filter(|n| flood.admit(ip(1), Reason::InvalidToken, id(*n))).count();
         assert_eq!(loud, SOURCE_MAX as usize);

@@ -90,7 +90,7 @@ fn intent_and_outcome_of_one_batch_are_one_line_and_of_two_are_two() {
 }
 
 #[test]
-fn an_intent_without_outcome_comes_back_as_unknown_with_its_hold() {
+fn threat_a04_an_intent_without_outcome_comes_back_as_unknown_with_its_hold() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { mut writer, rings, recovered } = open(dir.path());
     assert_eq!(recovered, []);
@@ -205,7 +205,7 @@ fn check_recovery(image: &Path, begun: u32, ended: u32, refused: u32) {
 }
 
 #[test]
-fn a_flood_of_bad_tokens_is_accounted_for_to_the_last_and_a_working_tenant_sees_no_refusal() {
+fn threat_a05_a_flood_of_bad_tokens_is_accounted_for_to_the_last_and_a_working_tenant_sees_no_refusal() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { mut writer, rings, .. } = open(dir.path());
     let worker = rings[0].attach().unwrap();
@@ -234,7 +234,7 @@ fn a_flood_of_bad_tokens_is_accounted_for_to_the_last_and_a_working_tenant_sees_
 }
 
 #[test]
-fn a_batch_that_cannot_be_written_is_kept_and_workers_refuse_until_it_can() {
+fn need_b02_a_batch_that_cannot_be_written_is_kept_and_workers_refuse_until_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { mut writer, rings, .. } = open(dir.path());
     let worker = rings[0].attach().unwrap();
@@ -257,7 +257,7 @@ fn a_batch_that_cannot_be_written_is_kept_and_workers_refuse_until_it_can() {
 }
 
 #[test]
-fn too_little_free_space_refuses_new_work() {
+fn need_b02_too_little_free_space_refuses_new_work() {
     let dir = tempfile::tempdir().unwrap();
     let config = AuditConfig { min_free_bytes: u64::MAX, ..config(dir.path()) };
     let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
@@ -267,7 +267,7 @@ fn too_little_free_space_refuses_new_work() {
 }
 
 #[test]
-fn segments_turn_by_size_and_go_on_from_each_other() {
+fn need_b02_segments_turn_by_size_and_go_on_from_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let config = AuditConfig { segment_bytes: 4096, ..config(dir.path()) };
     let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
@@ -338,7 +338,7 @@ fn a_damaged_log_or_ring_is_not_touched_and_the_way_out_is_named() {
 }
 
 #[test]
-fn one_log_has_one_writer() {
+fn need_b07_one_log_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path());
     assert!(matches!(AuditWriter::open(&config(dir.path()), 1, at(0)), Err(AuditOpenError::InUse { .. })));
@@ -347,7 +347,7 @@ fn one_log_has_one_writer() {
 }
 
 #[test]
-fn under_fsync_an_intent_is_durable_only_after_the_sync() {
+fn threat_a04_under_fsync_an_intent_is_durable_only_after_the_sync() {
     let dir = tempfile::tempdir().unwrap();
     let config = AuditConfig { durability: Durability::Fsync, ..config(dir.path()) };
     let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
@@ -430,7 +430,7 @@ fn logs_until_it_is_killed() {
 }
 
 #[test]
-fn what_a_killed_process_sent_is_in_the_log_exactly_once() {
+fn threat_a04_what_a_killed_process_sent_is_in_the_log_exactly_once() {
     use std::io::{BufRead, BufReader};
     for lines in [1, 20, 95, 160] {
         let dir = tempfile::tempdir().unwrap();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn refreshes_on_schedule_and_backs_off_on_failure() {
+    fn threat_a21_refreshes_on_schedule_and_backs_off_on_failure() {
         let (mut schedule, timings, now) = schedule();
         assert_eq!(schedule.due(), Some(now));
         for expected in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_ids_share_one_fetch_in_ten_seconds() {
+    fn threat_a21_unknown_ids_share_one_fetch_in_ten_seconds() {
         let (mut schedule, timings, now) = schedule();
         assert_eq!(schedule.ask("a", &timings, now), Ask::Fetch);
         schedule.start(now);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_the_document_lacked_is_not_asked_for_again_for_a_while() {
+    fn threat_a21_an_id_the_document_lacked_is_not_asked_for_again_for_a_while() {
         let (mut schedule, timings, now) = schedule();
         schedule.start(now);
         schedule.succeed(now);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_private_and_has_one_owner() {
+    fn need_b07_the_file_is_private_and_has_one_owner() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.redb");

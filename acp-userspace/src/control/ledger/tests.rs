@@ -250,7 +250,7 @@ fn a_store_that_fails_later_lets_only_the_lease_be_spent() {
 }
 
 #[test]
-fn spend_survives_an_edited_cap() {
+fn threat_a29_spend_survives_an_edited_cap() {
     let mut bench = Bench::new(vec![budget("user", Per::User, 1_000)]);
     settle(bench.call(500, 0).unwrap(), Settle::Held);
     bench.reload(vec![budget("user", Per::User, 400)]);
@@ -294,7 +294,7 @@ fn an_idle_slot_gives_its_lease_back() {
 }
 
 #[test]
-fn an_observed_budget_reports_and_never_refuses() {
+fn need_b01_an_observed_budget_reports_and_never_refuses() {
     let observed = Budget { mode: Mode::Observe, ..budget("user", Per::User, 10) };
     let mut bench = Bench::new(vec![observed]);
     assert!(bench.try_call(4, 0).unwrap().would().is_empty(), "nothing is known yet");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_bad_signature_is_remembered_for_five_seconds_and_nothing_else_is() {
+fn threat_a06_a_bad_signature_is_remembered_for_five_seconds_and_nothing_else_is() {
     let mut bench = Bench::new();
     let forged = OTHER_K1.sign(&claims(json!({}))).unwrap();
     let early = bench.token(json!({"nbf": T + 100}));
@@ -46,7 +46,7 @@ fn check_cached(change: impl Fn(&mut Bench), now: u64, expected: Result<(), Reas
 }
 
 #[test]
-fn a_cached_token_is_judged_again_on_every_request() {
+fn threat_a06_a_cached_token_is_judged_again_on_every_request() {
     check_cached(|_| {}, T + 629, Ok(()));
     check_cached(|_| {}, T + 630, Err(Reason::ExpiredToken));
     check_cached(|bench| bench.route = route(&["https://other.test"]), T, Err(Reason::WrongAudience));
@@ -125,7 +125,7 @@ fn a_connection_may_alternate_between_tokens() {
 }
 
 #[test]
-fn a_tenant_with_many_tokens_evicts_its_own() {
+fn threat_a22_a_tenant_with_many_tokens_evicts_its_own() {
     let mut bench = Bench::new();
     bench.cache = TokenCache::new(8, TokenHashKey::new(&[7; 32]));
     let quiet: Vec<_> = (0..2).map(|i| bench.token(json!({"org_id": "quiet", "sub": format!("q{i}")}))).collect();

@@ -110,7 +110,7 @@ fn refuses_bad_strings() {
 }
 
 #[test]
-fn refuses_a_key_twice_at_any_depth_and_however_written() {
+fn threat_a09_refuses_a_key_twice_at_any_depth_and_however_written() {
     refuses(br#"{"a":1,"a":2}"#, JsonError::DuplicateKey(13));
     refuses(br#"[{"x":{"a":1,"b":2,"\u0061":3}}]"#, JsonError::DuplicateKey(30));
     refuses(br#"{"":1,"":1}"#, JsonError::DuplicateKey(11));
@@ -140,7 +140,7 @@ fn finds_a_repeated_key_among_many() {
 }
 
 #[test]
-fn folded_levels_refuse_look_alike_keys() {
+fn threat_a09_folded_levels_refuse_look_alike_keys() {
     let limits = Limits { folded_depth: 2, ..Limits::default() };
     let mut walker = Walker::new();
     let mut check = |body: &str, valid: bool| {

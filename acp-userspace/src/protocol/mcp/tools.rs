@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn look_alike_names_are_shown_to_nobody() {
+    fn threat_a15_look_alike_names_are_shown_to_nobody() {
         let answer =
             r#"{"result":{"tools":[{"name":"crm_a"},{"name":"crm_A"},{"name":"crm_b"},{"name":"crm\u200b_a"}]}}"#;
         let filtered = check(answer, Revision::Session, Ok(r#"{"result":{"tools":[{"name":"crm_b"}]}}"#));

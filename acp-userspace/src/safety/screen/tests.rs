@@ -135,7 +135,7 @@ fn where_findings_overlap_the_strictest_action_covers_both() {
 }
 
 #[test]
-fn an_observed_rule_records_and_lets_pass() {
+fn need_b01_an_observed_rule_records_and_lets_pass() {
     let rules = rules(Block, Mode::Observe);
     let content = Content::body(Body::Raw(b"078-05-1120"));
     let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
@@ -189,7 +189,7 @@ fn what_cannot_be_edited_is_blocked() {
 }
 
 #[test]
-fn pointers_name_the_place_and_hide_found_keys() {
+fn threat_a16_pointers_name_the_place_and_hide_found_keys() {
     let body = r#"{"list":[0,{"a@b.com":{"m":"c@d.org"}}]}"#;
     let mut walker = Walker::new();
     let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();

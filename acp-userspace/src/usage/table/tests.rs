@@ -35,7 +35,7 @@ fn finds_what_was_put_and_nothing_else() {
 }
 
 #[test]
-fn forgets_only_what_has_nothing_to_remember() {
+fn threat_a22_forgets_only_what_has_nothing_to_remember() {
     let table = table(64);
     let keys = neighbours(&table, WINDOW + 1);
     for key in &keys[..WINDOW] {
