@@ -20,6 +20,8 @@ mod client;
 mod dev_checks;
 #[path = "e2e/mcp.rs"]
 mod mcp;
+#[path = "e2e/needs.rs"]
+mod needs;
 #[path = "e2e/operations.rs"]
 mod operations;
 #[path = "e2e/process.rs"]

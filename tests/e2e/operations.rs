@@ -232,7 +232,7 @@ fn without_descriptors_new_clients_are_reset_and_old_ones_served() {
 
 /// The credential lies elsewhere, and the configuration's text stays the same (THREATS B10).
 #[test]
-fn a_changed_credential_is_presented_without_a_signal() {
+fn need_b10_a_changed_credential_is_presented_without_a_signal() {
     let backend = Backend::plain();
     let secrets = tempfile::tempdir().expect("a temporary directory");
     let file = secrets.path().join("crm-token");
