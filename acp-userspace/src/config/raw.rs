@@ -94,7 +94,7 @@ impl FromToml for NotYet {
     fn read(_: &DeValue<'_>, _: &At, _: &mut Collector) -> Option<Self> {
         Some(Self)
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self
     }
 }

@@ -78,8 +78,8 @@ pub(super) trait FromToml: Sized {
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self>;
 
     /// What stands in for a value that cannot be read, so that the rest of the file is looked at all the same. It is
-    /// never used: the mistake is noted.
-    fn stand_in() -> Self;
+    /// never used: the mistake is noted. `at` is where the value would stand.
+    fn stand_in(at: &At) -> Self;
 }
 
 /// Reads one key of a section. What cannot be read is noted, and something stands in for it.
@@ -94,10 +94,10 @@ pub(super) fn key<T: FromToml>(table: &DeTable<'_>, at: &At, info: &KeyInfo, fou
         Fallback::Required => {
             found.add(&at, format!("is missing; {}", info.meaning.trim()));
             found.unread(&at);
-            Key { value: T::stand_in(), at }
+            Key { value: T::stand_in(&at), at }
         }
         // Only options are declared so.
-        Fallback::Absent => Key { value: T::stand_in(), at },
+        Fallback::Absent => Key { value: T::stand_in(&at), at },
         Fallback::Toml(text) => {
             let value = DeValue::parse(text).expect("defaults are TOML, as a test of the whole table checks");
             read_or_stand_in(value.get_ref(), at, found)
@@ -110,7 +110,7 @@ fn read_or_stand_in<T: FromToml>(value: &DeValue<'_>, at: At, found: &mut Collec
         Some(value) => Key { value, at },
         None => {
             found.unread(&at);
-            Key { value: T::stand_in(), at }
+            Key { value: T::stand_in(&at), at }
         }
     }
 }
@@ -182,14 +182,13 @@ macro_rules! section {
                 Some(Self { at: at.clone(), $($field,)+ })
             }
 
-            fn stand_in() -> Self {
-                let at = $crate::config::mistake::At::default();
+            fn stand_in(at: &$crate::config::mistake::At) -> Self {
                 Self {
                     $($field: $crate::config::read::Key {
-                        value: <$ty as $crate::config::read::FromToml>::stand_in(),
+                        value: <$ty as $crate::config::read::FromToml>::stand_in(at),
                         at: at.clone(),
                     },)+
-                    at,
+                    at: at.clone(),
                 }
             }
         }
@@ -218,7 +217,7 @@ macro_rules! choice {
                     }
                 }
             }
-            fn stand_in() -> Self {
+            fn stand_in(_: &$crate::config::mistake::At) -> Self {
                 let [first, ..] = [$($value,)+];
                 first
             }
@@ -235,7 +234,7 @@ impl<T: FromToml> FromToml for Option<T> {
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self> {
         T::read(value, at, found).map(Some)
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         None
     }
 }
@@ -261,7 +260,7 @@ impl<T: FromToml> FromToml for Vec<Key<T>> {
         };
         Some(elements.iter().enumerate().map(read).collect())
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self::new()
     }
 }
@@ -275,7 +274,7 @@ impl FromToml for bool {
         found.expect(read.is_some(), at, || "has to be true or false, without quotes".to_owned());
         read
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         false
     }
 }
@@ -289,7 +288,7 @@ impl FromToml for u64 {
         found.expect(read.is_some(), at, || "has to be a whole number of 0 or more, without quotes".to_owned());
         read
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         0
     }
 }
@@ -307,7 +306,7 @@ impl FromToml for String {
         found.expect(plain, at, || format!("has control characters or more than {STRING_BYTES_MAX} bytes"));
         plain.then(|| text.to_owned())
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self::new()
     }
 }
@@ -334,7 +333,7 @@ impl FromToml for Duration {
         }
         parsed(value, at, found, units::duration)
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self::ZERO
     }
 }
@@ -354,7 +353,7 @@ impl FromToml for Size {
         }
         parsed(value, at, found, units::size).map(Self)
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self(0)
     }
 }
@@ -374,8 +373,9 @@ impl FromToml for Money {
         }
         parsed(value, at, found, units::money).map(Self)
     }
-    fn stand_in() -> Self {
-        Self(0)
+    fn stand_in(_: &At) -> Self {
+        // Not nothing: a budget is not pointless because its tool's price cannot be read.
+        Self(1)
     }
 }
 
@@ -386,7 +386,7 @@ impl FromToml for Cidr {
     fn read(value: &DeValue<'_>, at: &At, found: &mut Collector) -> Option<Self> {
         parsed(value, at, found, units::cidr)
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self { address: Ipv4Addr::UNSPECIFIED.into(), prefix: 32 }
     }
 }
@@ -402,7 +402,7 @@ impl FromToml for SocketAddr {
             })
         })
     }
-    fn stand_in() -> Self {
+    fn stand_in(_: &At) -> Self {
         Self::from((Ipv4Addr::UNSPECIFIED, 0))
     }
 }

@@ -40,6 +40,7 @@ mod tests {
     #[test]
     fn brisk_with_connections_and_a_while_after_and_quiet_without() {
         const S: u64 = 1_000_000_000;
+        const { assert!(BRISK.as_millis() * 10 <= QUIET.as_millis()) };
         let mut pace = Pace::default();
         assert_eq!(pace.next(0, 0, S), QUIET);
         assert_eq!(pace.next(1, 0, 2 * S), BRISK, "came, and is not counted as open yet");

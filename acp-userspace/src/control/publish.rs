@@ -26,7 +26,7 @@ pub struct SettingsMistakes(pub Vec<String>);
 /// # Errors
 /// Everything that is wrong, not just the first.
 pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMistakes> {
-    let mut mistakes = unreachable(&config);
+    let mut mistakes = never_connected(&config);
     let mut note = |subject: Option<Subject<'_>>, message: String| {
         mistakes.push(config.places.mistake(subject, message).to_string())
     };
@@ -51,7 +51,7 @@ pub fn compile(config: Config, generation: u64) -> Result<Settings, SettingsMist
 
 /// Upstreams and issuers that are named by an address which the guard would refuse at every connection. A name can
 /// only be judged once it resolves.
-fn unreachable(config: &Config) -> Vec<String> {
+fn never_connected(config: &Config) -> Vec<String> {
     let guard = AddressGuard::new(vec![config.listen.address, config.admin.metrics], interfaces::addresses());
     let literal = |host: &str, port| host.parse().ok().map(|ip| SocketAddr::new(ip, port));
     let mut mistakes = Vec::new();
