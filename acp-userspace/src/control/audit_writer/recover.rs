@@ -36,6 +36,10 @@ struct Left {
     open: Vec<(RequestId, OpenIntent)>,
     unsummed: u64,
     gaps: Vec<Gap>,
+    /// See [`Opened::whole`].
+    whole: bool,
+    /// Ids of the rings that its workers stored into.
+    rings: Vec<u64>,
 }
 
 /// Bytes that are not in the log, and why.
@@ -61,8 +65,9 @@ pub(super) fn open(config: &AuditConfig, workers: usize, now: Now) -> Result<Ope
         handles.push(handle);
         readers.push(reader);
     }
-    let ids = old.iter().chain(&readers).map(|ring| format!("{:016x}", ring.id())).collect();
-    let segment = Segment::create(&dir, &mut left.chain, ids, now).map_err(io)?;
+    let whole = left.whole && left.rings.iter().all(|id| old.iter().any(|ring| ring.id() == *id));
+    let segment = Segment::create(&dir, &mut left.chain, (&old, &readers), now).map_err(io)?;
+    health.begun(left.chain.segment());
     let past: Vec<u64> = old.iter().map(|ring| left.cursors.get(&ring.id()).map_or(0, |cursor| cursor.1)).collect();
     let syncer = Syncer::start(readers.iter().map(RingReader::durable_mark).collect()).map_err(io)?;
     let mut writer = AuditWriter {
@@ -88,7 +93,7 @@ pub(super) fn open(config: &AuditConfig, workers: usize, now: Now) -> Result<Ope
     for path in paths {
         fs::remove_file(&path).map_err(|source| AuditOpenError::Io { path, source })?;
     }
-    Ok(Opened { writer, rings: handles, recovered })
+    Ok(Opened { writer, rings: handles, recovered, whole })
 }
 
 impl AuditWriter {
@@ -133,10 +138,11 @@ fn read_log(dir: &Dir, now: Now) -> Result<Left, AuditOpenError> {
     let bytes = fs::read(&path).map_err(|source| AuditOpenError::Io { path: path.clone(), source })?;
     let damaged = |fault| AuditOpenError::Damaged { dir: dir.root().to_owned(), fault };
     let scanned = Scan { number, previous: None, key: None }.run(&bytes, |_, _| {}, |_| {}).map_err(damaged)?;
-    let mut left = Left { chain: ChainWriter::resume(&scanned.end), ..Left::default() };
+    let same_boot = scanned.header.boot == dir.boot_text();
+    let mut left = Left { chain: ChainWriter::resume(&scanned.end), whole: same_boot, ..Left::default() };
     match &scanned.tail {
         Tail::None => {}
-        Tail::Alien(fault) if scanned.header.boot == dir.boot_text() => return Err(damaged(fault.clone())),
+        Tail::Alien(fault) if same_boot => return Err(damaged(fault.clone())),
         Tail::Alien(_) | Tail::Torn => left.gaps.push(cut(dir, number, &bytes, scanned.whole).map_err(io)?),
     }
     if !scanned.signed_end {
@@ -160,8 +166,10 @@ impl Left {
             scanned = scan.run(&bytes, |_, _| {}, |_| {}).map_err(io::Error::other)?;
         }
         let Some(facts) = scanned.facts else { return Ok(()) };
-        let ids = scanned.header.rings.iter().filter_map(|id| unhex(id).map(u64::from_be_bytes));
-        self.cursors = ids.zip(facts.rings.iter().copied()).collect();
+        let header = &scanned.header;
+        let ids = header.rings.iter().filter_map(|id| unhex(id).map(u64::from_be_bytes));
+        self.cursors = ids.clone().zip(facts.rings.iter().copied()).collect();
+        self.rings = ids.skip(header.past).collect();
         self.unsummed = facts.unsummed;
         if facts.open > 0 {
             self.open = open_intents(dir, segments.iter().copied().filter(|n| *n >= facts.open))?;
