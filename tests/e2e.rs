@@ -28,5 +28,7 @@ mod process;
 mod proxies;
 #[path = "e2e/site.rs"]
 mod site;
+#[path = "e2e/torture.rs"]
+mod torture;
 #[path = "e2e/transport.rs"]
 mod transport;

@@ -286,7 +286,7 @@ fn hammer(gateway: std::net::SocketAddr, user: &str, answered: &AtomicU64, over:
     let request = get("/tools/crm/x", &token(user));
     let mut client = Client::connect(gateway);
     while !over.load(Ordering::Acquire) {
-        match client.try_ask(&request) {
+        match client.try_ask(&request).map(|answer| answer.status) {
             Some(200) => _ = answered.fetch_add(1, Ordering::AcqRel),
             _ => return,
         }

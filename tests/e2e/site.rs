@@ -110,6 +110,11 @@ metrics = "127.0.0.1:0"
         self.dir.path().join(name)
     }
 
+    /// Leaves the directory when the test ends.
+    pub(crate) fn keep(&mut self) {
+        self.dir.disable_cleanup(true);
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("the directory is ours");
     }
@@ -145,9 +150,15 @@ metrics = "127.0.0.1:0"
         })
     }
 
+    /// Starts a gateway and does not wait for it.
+    #[track_caller]
+    pub(crate) fn spawn(&self) -> Process {
+        Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml")))
+    }
+
     #[track_caller]
     pub(crate) fn start(&self) -> Gateway {
-        Gateway::of(Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml"))))
+        Gateway::of(self.spawn())
     }
 }
 
