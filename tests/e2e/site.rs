@@ -52,6 +52,8 @@ pub(crate) struct Extra<'a> {
     pub(crate) kernel: Option<&'a str>,
     /// Keys of `[audit]`.
     pub(crate) audit: &'a str,
+    /// Where the ledger is; beside the log unless given. `{dir}` is the site's directory.
+    pub(crate) ledger: Option<&'a str>,
     /// Sections of the test's own: rules, limits, upstreams, routes. `{dir}` is the site's directory.
     pub(crate) sections: &'a str,
 }
@@ -86,7 +88,7 @@ issuer = "{ISSUER}"
 audience = ["{AUDIENCE}"]
 jwks = "{jwks}"
 [usage]
-ledger = "{dir}/ledger.redb"
+ledger = "{}"
 [audit]
 dir = "{dir}/audit"
 ring_bytes = "1 MiB"
@@ -99,6 +101,7 @@ metrics = "127.0.0.1:0"
 {}
 "#,
             extra.listen,
+            extra.ledger.unwrap_or("{dir}/ledger.redb").replace("{dir}", &dir),
             extra.audit,
             extra.kernel.unwrap_or("mode = \"off\""),
             extra.sections.replace("{dir}", &dir),

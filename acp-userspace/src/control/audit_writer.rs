@@ -105,7 +105,10 @@ pub enum AuditOpenError {
         source: KeyfileError,
     },
     /// The signing key cannot be used.
-    #[error("{} is not an Ed25519 key in PKCS#8, or others may read it (mode must be 0600)", path.display())]
+    #[error(
+        "{} is not an Ed25519 key in PKCS#8, or others may read it (mode must be 0600). Restore it from a backup; with \
+         it lost, start a new log: move it and the *.jsonl and *.ring files out of the directory", path.display()
+    )]
     SigningKey {
         /// The file.
         path: PathBuf,

@@ -251,18 +251,22 @@ impl IntentLine {
     }
 }
 
-/// The dead process' rings, at the cursors of the log's last block.
+/// The dead process' rings, at the cursors of the log's last block. Rings that no segment lists and nothing was
+/// stored into are of a start that did not succeed; they are removed, lest failing starts fill the disk.
 fn old_rings(
     dir: &Dir,
     left: &mut Left,
     health: &AuditHealth,
 ) -> Result<(Vec<PathBuf>, Vec<RingReader>), AuditOpenError> {
-    let paths = dir.rings().map_err(|source| AuditOpenError::Io { path: dir.root().to_owned(), source })?;
-    let mut readers = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let (_, mut reader) = RingFile::open(path, health.accepting())?.ends();
+    let all = dir.rings().map_err(|source| AuditOpenError::Io { path: dir.root().to_owned(), source })?;
+    let (mut paths, mut readers) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+    for path in all {
+        let (_, mut reader) = RingFile::open(&path, health.accepting())?.ends();
         if let Some(cursor) = left.cursors.get(&reader.id()) {
             reader.resume_at(cursor.0);
+        } else if !left.rings.contains(&reader.id()) && matches!(reader.step(reader.head()), Ok(Step::Empty)) {
+            fs::remove_file(&path).map_err(|source| AuditOpenError::Io { path, source })?;
+            continue;
         }
         if let Some((position, error)) = first_damage(&reader) {
             if reader.boot() == dir.boot() {
@@ -273,6 +277,7 @@ fn old_rings(
             left.gaps.push(Gap { what: "ring damaged by power loss", name, bytes: reader.capacity() });
         }
         readers.push(reader);
+        paths.push(path);
     }
     Ok((paths, readers))
 }

@@ -331,6 +331,23 @@ fn last_rings(segment: &Path) -> (usize, usize) {
     (length(text.lines().next().unwrap(), "segment"), length(block, "block"))
 }
 
+/// A start that finds no room for its last file must not take the room that is left, again and again.
+#[test]
+fn starts_that_fail_leave_no_rings_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let rings = || {
+        let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == files::RING)).count()
+    };
+    // Where the third start's segment would come to lie.
+    std::fs::create_dir(dir.path().join(files::segment(2))).unwrap();
+    for _ in 0..4 {
+        assert!(AuditWriter::open(&config(dir.path()), 2, at(0)).is_err());
+        assert!(rings() <= 4, "those of the last start, and of the last that failed");
+    }
+}
+
 /// What the log does not say did not happen: only where nothing of it can be missing.
 #[test]
 fn a_log_is_whole_unless_something_was_lost_or_taken_away() {
