@@ -7,7 +7,8 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
 use crate::client::{Answer, get};
@@ -18,6 +19,10 @@ use crate::site::{Extra, Gateway, Site, token};
 const PRICE: u64 = 2_000;
 
 fn site(backend: &Backend) -> Site {
+    site_with(backend, "")
+}
+
+fn site_with(backend: &Backend, audit: &str) -> Site {
     let sections = format!(
         r#"
 [[usage.budget]]
@@ -39,7 +44,7 @@ price = "0.002 USD"
 "#,
         backend = backend.address
     );
-    let audit = "min_free_bytes = \"2 MiB\"";
+    let audit = &format!("min_free_bytes = \"2 MiB\"\n{audit}");
     let ledger = Some("{dir}/audit/ledger.redb");
     Site::new(&Extra { sections: &sections, audit, ledger, ..Extra::default() })
 }
@@ -212,6 +217,58 @@ fn a_read_only_state_directory_is_named_at_the_start() {
     assert!(said.stderr.contains(&audit) && said.stderr.contains("Read-only file system"), "{}", said.stderr);
     remount("remount,rw");
     disk.start(&site).stop();
+}
+
+/// How long each sync takes on the slow disk.
+const SLOW: Duration = Duration::from_millis(150);
+
+/// A gateway whose every sync takes [`SLOW`]; `None`, and said so, where nothing can be made slow.
+fn start_on_slow_disk(site: &Site) -> Option<Gateway> {
+    let inject = format!("inject=fsync,fdatasync:delay_enter={}", SLOW.as_micros());
+    let traced = || {
+        let mut command = Command::new("strace");
+        // As a grandchild, so that signals reach the gateway.
+        command.args(["-D", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "trace=fsync,fdatasync"]);
+        command.args(["-e", &inject]).env_remove("RUST_LOG").env("NO_COLOR", "1");
+        command
+    };
+    if !traced().arg("true").stdin(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        let _ = std::io::stderr().write_all(b"SKIPPED: no strace to make a disk slow with\n");
+        return None;
+    }
+    let mut command = traced();
+    command.arg(acp().get_program()).arg("run").arg("--config").arg(site.path("acp.toml"));
+    Some(site.ready(Process::start(&mut command)))
+}
+
+/// Under `durability = "batch"` no call waits for the disk; under `"fsync"` each waits for its intent, and what was
+/// answered survives even the kill that comes before the next sync.
+#[test]
+fn a_slow_disk_delays_only_who_asked_to_wait_for_it() {
+    const CALLS: usize = 20;
+    let backend = Backend::plain();
+    for (durability, waits) in [("batch", false), ("fsync", true)] {
+        let site = site_with(&backend, &format!("durability = \"{durability}\""));
+        let Some(mut gateway) = start_on_slow_disk(&site) else { return };
+        // The first waits for a lease.
+        assert_eq!(call(&gateway).status, 200);
+        let begin = Instant::now();
+        let mut ids = Vec::new();
+        while ids.len() < CALLS {
+            let answer = call(&gateway);
+            match answer.status {
+                200 => ids.push(answer.id()),
+                // A real disk may be slower still, and a call waits for it no longer than a second.
+                _ => assert!(waits && answer.code() == "audit_unavailable", "{durability}: {answer:?}"),
+            }
+        }
+        let took = begin.elapsed();
+        assert_eq!(took >= CALLS as u32 * SLOW, waits, "{CALLS} calls took {took:?} under {durability}");
+        gateway.process.kill();
+        site.start().stop();
+        let allowed = site.records(&["--decision", "allow"]);
+        assert!(ids.iter().all(|id| allowed.iter().any(|record| record["id"] == id.as_str())), "{durability}");
+    }
 }
 
 /// Runs the gateway, which must not come up.
