@@ -50,7 +50,7 @@ pub(crate) struct Extra<'a> {
     pub(crate) jwks: Option<&'a str>,
     /// Keys of `[kernel]`; the plane is off unless given.
     pub(crate) kernel: Option<&'a str>,
-    /// Keys of `[audit]`.
+    /// Keys of `[audit]`; small rings unless given.
     pub(crate) audit: &'a str,
     /// Where the ledger is; beside the log unless given. `{dir}` is the site's directory.
     pub(crate) ledger: Option<&'a str>,
@@ -91,7 +91,6 @@ jwks = "{jwks}"
 ledger = "{}"
 [audit]
 dir = "{dir}/audit"
-ring_bytes = "1 MiB"
 {}
 [kernel]
 {}
@@ -102,7 +101,7 @@ metrics = "127.0.0.1:0"
 "#,
             extra.listen,
             extra.ledger.unwrap_or("{dir}/ledger.redb").replace("{dir}", &dir),
-            extra.audit,
+            if extra.audit.is_empty() { "ring_bytes = \"1 MiB\"" } else { extra.audit },
             extra.kernel.unwrap_or("mode = \"off\""),
             extra.sections.replace("{dir}", &dir),
         );

@@ -44,7 +44,7 @@ price = "0.002 USD"
 "#,
         backend = backend.address
     );
-    let audit = &format!("min_free_bytes = \"2 MiB\"\n{audit}");
+    let audit = &format!("ring_bytes = \"1 MiB\"\nmin_free_bytes = \"2 MiB\"\n{audit}");
     let ledger = Some("{dir}/audit/ledger.redb");
     Site::new(&Extra { sections: &sections, audit, ledger, ..Extra::default() })
 }
@@ -220,7 +220,7 @@ fn a_read_only_state_directory_is_named_at_the_start() {
 }
 
 /// How long each sync takes on the slow disk.
-const SLOW: Duration = Duration::from_millis(150);
+const SLOW: Duration = Duration::from_millis(100);
 
 /// A gateway whose every sync takes [`SLOW`]; `None`, and said so, where nothing can be made slow.
 fn start_on_slow_disk(site: &Site) -> Option<Gateway> {

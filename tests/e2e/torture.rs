@@ -40,6 +40,13 @@ const PRICE_WRITE: u64 = 10_000;
 const CAP_USER: u64 = 300_000;
 const CAP_TENANT: u64 = 2_000_000_000;
 
+/// Keys of `[audit]` by which rings go round, segments turn and heads are signed in the short time that there is.
+const SMALL: &str = r#"
+ring_bytes = "128 KiB"
+segment_bytes = "1 MiB"
+head_interval = "1s"
+"#;
+
 fn sections(backend: &Backend) -> String {
     format!(
         r#"
@@ -162,9 +169,10 @@ impl Drop for Torture {
 }
 
 impl Torture {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, durability: &str) -> Self {
         let backend = Backend::start(answer);
-        let site = Site::new(&Extra { sections: &sections(&backend), ..Extra::default() });
+        let audit = format!("{SMALL}durability = \"{durability}\"");
+        let site = Site::new(&Extra { sections: &sections(&backend), audit: &audit, ..Extra::default() });
         let books = Books::new(site.path("audit"));
         let random = Random(seed);
         Self { seed, kill: 0, random, backend, site, books, answers: BTreeMap::new(), starts: Vec::new() }
@@ -344,7 +352,8 @@ fn number(name: &str, default: u64) -> u64 {
 fn threat_a04_after_kills_at_any_moment_log_ledger_upstream_and_clients_agree() {
     let (kills, seed) = (number("ACP_TORTURE_KILLS", KILLS), number("ACP_TORTURE_SEED", SEED));
     let begin = Instant::now();
-    let mut torture = Torture::new(seed);
+    let durability = std::env::var("ACP_TORTURE_DURABILITY").unwrap_or_else(|_| "batch".to_owned());
+    let mut torture = Torture::new(seed, &durability);
     let head = torture.site.path("kept-head.json");
     for n in 0..kills {
         torture.once();

@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Decides the moments and the requests (default: another each time).
     #[arg(long)]
     seed: Option<u64>,
+    /// With `durability = "fsync"`, where calls wait for the disk.
+    #[arg(long)]
+    fsync: bool,
     /// Torture the optimised build.
     #[arg(long)]
     release: bool,
@@ -36,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     cargo.args(["--", "--exact", TEST, "--nocapture"]);
     cargo.env("ACP_TORTURE_KILLS", args.kills.to_string()).env("ACP_TORTURE_SEED", seed.to_string());
+    cargo.env("ACP_TORTURE_DURABILITY", if args.fsync { "fsync" } else { "batch" });
     let what = format!("{} kills of seed {seed}", args.kills);
     run::step(&what, || run::run(&mut cargo)).with_context(|| format!("torture --kills {} --seed {seed}", args.kills))
 }
