@@ -226,7 +226,7 @@ fn without_descriptors_new_clients_are_reset_and_old_ones_served() {
         let mut client = gateway.connect();
         client.try_ask(&get("/tools/crm/x", &token("auth0|alice")))
     });
-    assert_eq!(served, 200);
+    assert_eq!(served.status, 200);
     gateway.stop();
 }
 

@@ -238,7 +238,7 @@ fn start_on_slow_disk(site: &Site) -> Option<Gateway> {
     }
     let mut command = traced();
     command.arg(acp().get_program()).arg("run").arg("--config").arg(site.path("acp.toml"));
-    Some(site.ready(Process::start(&mut command)))
+    Some(Gateway::of(Process::start(&mut command)))
 }
 
 /// Under `durability = "batch"` no call waits for the disk; under `"fsync"` each waits for its intent, and what was

@@ -173,7 +173,8 @@ impl Books {
     /// An answer that a client received whole has its outcome, or its refusal, in the log.
     fn judge(&mut self, Told { id, status, code }: &Told) {
         self.told_whole += 1;
-        if *status == 401 || (code == "audit_unavailable" && !self.refused.contains(id)) {
+        let recorded = self.refused.contains(id) || self.calls.contains_key(id);
+        if *status == 401 || (code == "audit_unavailable" && !recorded) {
             self.summable_told += 1;
             return;
         }
