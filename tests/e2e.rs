@@ -30,5 +30,9 @@ mod process;
 mod proxies;
 #[path = "e2e/site.rs"]
 mod site;
+#[path = "e2e/storage.rs"]
+mod storage;
+#[path = "e2e/torture.rs"]
+mod torture;
 #[path = "e2e/transport.rs"]
 mod transport;

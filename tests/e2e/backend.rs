@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use crate::process::PATIENCE;
+use crate::process::{PATIENCE, wait_for};
 
 /// A request as the upstream got it.
 #[derive(Debug, Clone)]
@@ -36,6 +37,7 @@ type Handler = dyn Fn(&Received, &mut TcpStream) -> Then + Send + Sync;
 pub(crate) struct Backend {
     pub(crate) address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Backend {
@@ -47,20 +49,32 @@ impl Backend {
     pub(crate) fn start(handler: impl Fn(&Received, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let received = Arc::default();
+        let (received, connections) = (Arc::default(), Arc::default());
         let (sink, handler): (_, Arc<Handler>) = (Arc::clone(&received), Arc::new(handler));
+        let open: Arc<AtomicUsize> = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (sink, handler) = (Arc::clone(&sink), Arc::clone(&handler));
-                std::thread::spawn(move || serve(stream, &sink, &*handler));
+                let (sink, handler, open) = (Arc::clone(&sink), Arc::clone(&handler), Arc::clone(&open));
+                open.fetch_add(1, Ordering::AcqRel);
+                std::thread::spawn(move || {
+                    serve(stream, &sink, &*handler);
+                    open.fetch_sub(1, Ordering::AcqRel);
+                });
             }
         });
-        Self { address, received }
+        Self { address, received, connections }
     }
 
     /// Everything that reached it so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything that reached it since it was last asked so, once every connection to it is closed.
+    #[track_caller]
+    pub(crate) fn take_received(&self) -> Vec<Received> {
+        wait_for("the upstream's connections to end", || (self.connections.load(Ordering::Acquire) == 0).then_some(()));
+        std::mem::take(&mut *self.received.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

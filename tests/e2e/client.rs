@@ -65,13 +65,18 @@ impl Client {
     /// Connects from a loopback address of its own.
     #[track_caller]
     pub(crate) fn connect(gateway: SocketAddr) -> Self {
+        Self::try_connect(gateway).expect("the gateway accepts")
+    }
+
+    /// The same with a gateway that may be gone.
+    pub(crate) fn try_connect(gateway: SocketAddr) -> Option<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         let source = Ipv4Addr::new(127, 9, 9, SOURCES.fetch_add(1, Ordering::Relaxed).clamp(1, 254));
         socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into()).expect("a loopback address");
-        socket.connect(&gateway.into()).expect("the gateway accepts");
+        socket.connect(&gateway.into()).ok()?;
         socket.set_read_timeout(Some(READ_TIMEOUT)).expect("a timeout");
         socket.set_tcp_nodelay(true).expect("no delay");
-        Self { stream: socket.into(), buf: Vec::new() }
+        Some(Self { stream: socket.into(), buf: Vec::new() })
     }
 
     /// Sends bytes as they are; a gateway that hung up already is not an error here.
@@ -86,21 +91,15 @@ impl Client {
         self.send(bytes).answer()
     }
 
-    /// Sends a request whose answer has a length; its status, or `None` when the gateway is gone.
-    pub(crate) fn try_ask(&mut self, request: &str) -> Option<u16> {
+    /// Sends a request and reads its answer, which has a length or comes in chunks; `None` when the gateway is gone.
+    pub(crate) fn try_ask(&mut self, request: &str) -> Option<Answer> {
         self.stream.write_all(request.as_bytes()).ok()?;
-        let whole = |buf: &[u8]| {
-            let head = buf.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-            let text = std::str::from_utf8(&buf[..head]).ok()?.to_ascii_lowercase();
-            let length: usize = text.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
-            (buf.len() >= head + length).then_some(head + length)
-        };
-        while whole(&self.buf).is_none() {
+        while !is_whole(&self.buf) {
             if !self.more() {
                 return None;
             }
         }
-        Some(self.answer().status)
+        Some(self.answer())
     }
 
     /// Reads one answer with its body.
@@ -190,6 +189,29 @@ impl Client {
             Err(_) => false,
         }
     }
+}
+
+/// Whether a whole answer stands at the beginning, framed by its length or in chunks.
+fn is_whole(buf: &[u8]) -> bool {
+    let Some(head) = buf.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else { return false };
+    let text = String::from_utf8_lossy(&buf[..head]).to_ascii_lowercase();
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    match value("content-length:").and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => buf.len() >= head + length,
+        None => value("transfer-encoding:") == Some("chunked") && has_last_chunk(&buf[head..]),
+    }
+}
+
+fn has_last_chunk(mut body: &[u8]) -> bool {
+    while let Some(at) = body.windows(2).position(|two| two == b"\r\n") {
+        let size = std::str::from_utf8(&body[..at]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(rest) = size.and_then(|size| body.get(at + 2 + size + 2..)) else { return false };
+        if size == Some(0) {
+            return true;
+        }
+        body = rest;
+    }
+    false
 }
 
 /// A request with a body of this length.

@@ -136,6 +136,13 @@ impl Process {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
+    /// Kills it and waits until it is gone.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(&mut self) -> ExitStatus {

@@ -50,8 +50,10 @@ pub(crate) struct Extra<'a> {
     pub(crate) jwks: Option<&'a str>,
     /// Keys of `[kernel]`; the plane is off unless given.
     pub(crate) kernel: Option<&'a str>,
-    /// Keys of `[audit]`.
+    /// Keys of `[audit]`; small rings unless given.
     pub(crate) audit: &'a str,
+    /// Where the ledger is; beside the log unless given. `{dir}` is the site's directory.
+    pub(crate) ledger: Option<&'a str>,
     /// Sections of the test's own: rules, limits, upstreams, routes. `{dir}` is the site's directory.
     pub(crate) sections: &'a str,
 }
@@ -86,10 +88,9 @@ issuer = "{ISSUER}"
 audience = ["{AUDIENCE}"]
 jwks = "{jwks}"
 [usage]
-ledger = "{dir}/ledger.redb"
+ledger = "{}"
 [audit]
 dir = "{dir}/audit"
-ring_bytes = "1 MiB"
 {}
 [kernel]
 {}
@@ -99,7 +100,8 @@ metrics = "127.0.0.1:0"
 {}
 "#,
             extra.listen,
-            extra.audit,
+            extra.ledger.unwrap_or("{dir}/ledger.redb").replace("{dir}", &dir),
+            if extra.audit.is_empty() { "ring_bytes = \"1 MiB\"" } else { extra.audit },
             extra.kernel.unwrap_or("mode = \"off\""),
             extra.sections.replace("{dir}", &dir),
         );
@@ -108,6 +110,11 @@ metrics = "127.0.0.1:0"
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Leaves the directory when the test ends.
+    pub(crate) fn keep(&mut self) {
+        self.dir.disable_cleanup(true);
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -145,9 +152,15 @@ metrics = "127.0.0.1:0"
         })
     }
 
+    /// Starts a gateway and does not wait for it.
+    #[track_caller]
+    pub(crate) fn spawn(&self) -> Process {
+        Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml")))
+    }
+
     #[track_caller]
     pub(crate) fn start(&self) -> Gateway {
-        Gateway::of(Process::start(acp().arg("run").arg("--config").arg(self.path("acp.toml"))))
+        Gateway::of(self.spawn())
     }
 }
 

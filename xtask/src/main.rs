@@ -14,6 +14,7 @@ mod run;
 mod setup;
 mod test;
 mod toolchain;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Args),
     /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood.
     Bench(Box<bench::Args>),
+    /// Kill the gateway at random moments under load, and check its books after each restart.
+    Torture(torture::Args),
     /// What CI runs: formatting, lints, licences, documentation, tests.
     Ci,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Dev(args) => dev::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(*args),
+        Task::Torture(args) => torture::run(&args),
         Task::Ci => ci::run(),
     };
     if let Err(error) = result {

@@ -65,6 +65,9 @@ pub struct SegmentHeader {
     pub key: String,
     /// Ids of the rings drained into it, in the order of every block's `rings`.
     pub rings: Vec<String>,
+    /// How many of these, at the beginning, an earlier process stored into; they are removed once they are drained.
+    #[serde(default)]
+    pub past: usize,
     /// Last hash of the segment before; zeros in the first.
     pub previous: String,
 }

@@ -13,7 +13,7 @@
 //!
 //! **Invariant:** all unsafe code of the audit log is in `ring::map`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -145,7 +145,8 @@ pub struct RingFile(Ring);
 
 impl RingFile {
     /// Creates an empty ring of at least `bytes` (rounded up to a power of two) at `path`, replacing what was there.
-    /// The blocks are written, not merely reserved, so that a later store cannot hit a full disk.
+    /// The blocks are written and synced, not merely reserved, so that a later store cannot hit a full disk. The name is
+    /// synced with the directory's next file: the segment that lists the ring.
     ///
     /// # Errors
     /// The file cannot be created, written or mapped.
@@ -212,8 +213,7 @@ fn write_fresh(path: &Path, header: &map::Header) -> io::Result<()> {
     for _ in 0..header.capacity / zeros.len() as u64 {
         file.write_all(&zeros)?;
     }
-    file.sync_all()?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    file.sync_all()
 }
 
 /// Bytes an entry with `len` bytes of payload takes: word, payload, padding to the next word.

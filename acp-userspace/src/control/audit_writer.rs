@@ -105,7 +105,10 @@ pub enum AuditOpenError {
         source: KeyfileError,
     },
     /// The signing key cannot be used.
-    #[error("{} is not an Ed25519 key in PKCS#8, or others may read it (mode must be 0600)", path.display())]
+    #[error(
+        "{} is not an Ed25519 key in PKCS#8, or others may read it (mode must be 0600). Restore it from a backup; with \
+         it lost, start a new log: move it and the *.jsonl and *.ring files out of the directory", path.display()
+    )]
     SigningKey {
         /// The file.
         path: PathBuf,
@@ -144,6 +147,9 @@ pub struct Opened {
     pub rings: Vec<RingHandle>,
     /// Holds of calls that a killed process had open.
     pub recovered: Vec<RecoveredHold>,
+    /// Whether everything that the last process stored is in the log. Not after a power loss, and not when a segment or
+    /// ring was taken away: what the log does not say may have happened then.
+    pub whole: bool,
 }
 
 /// What one [`AuditWriter::drain`] did.
@@ -353,9 +359,10 @@ impl AuditWriter {
     /// Ends the segment, whose head is signed, and opens the next.
     fn next_segment(&mut self, now: Now) -> io::Result<()> {
         self.segment.file.sync_data()?;
+        self.segment = Segment::create(&self.dir, &mut self.chain, (&[], &self.rings), now)?;
+        // Not before: as long as the old segment goes on, its blocks have a cursor for each ring of its header.
         self.past.clear();
-        let ids: Vec<String> = self.rings.iter().map(|ring| format!("{:016x}", ring.id())).collect();
-        self.segment = Segment::create(&self.dir, &mut self.chain, ids, now)?;
+        self.health.begun(self.chain.segment());
         Ok(())
     }
 
@@ -383,9 +390,16 @@ impl AuditWriter {
 }
 
 impl Segment {
-    /// Creates the next segment's file with its header, on disk before it has its name.
-    fn create(dir: &Dir, chain: &mut ChainWriter, rings: Vec<String>, now: Now) -> io::Result<Self> {
-        let header = dir.header(rings, rfc3339(now));
+    /// Creates the next segment's file with its header, on disk before it has its name. `rings` are those of earlier
+    /// processes and those in use.
+    fn create(
+        dir: &Dir,
+        chain: &mut ChainWriter,
+        (past, rings): (&[RingReader], &[RingReader]),
+        now: Now,
+    ) -> io::Result<Self> {
+        let ids = past.iter().chain(rings).map(|ring| format!("{:016x}", ring.id())).collect();
+        let header = SegmentHeader { past: past.len(), ..dir.header(ids, rfc3339(now)) };
         let (number, line) = chain.next_header(header);
         let file = dir.create_segment(number, &line)?;
         chain.begin(&line);
@@ -404,6 +418,7 @@ impl Dir {
             opened,
             key: self.public_key(),
             rings,
+            past: 0,
             previous: String::new(),
         }
     }

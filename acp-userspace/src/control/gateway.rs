@@ -140,7 +140,7 @@ impl Gateway {
             unprivileged()?;
         }
 
-        let Opened { mut writer, rings, recovered } = AuditWriter::open(&config.audit, workers, Now::read())
+        let Opened { mut writer, rings, recovered, whole } = AuditWriter::open(&config.audit, workers, Now::read())
             .with_context(|| format!("audit.dir {}", config.audit.dir.display()))?;
         if !recovered.is_empty() {
             tracing::warn!("{} calls were under way when the last process died; they count as spent", recovered.len());
@@ -150,7 +150,8 @@ impl Gateway {
         }
         let mut store = LedgerStore::open(&config.usage.ledger, Now::read())
             .with_context(|| format!("usage.ledger {}", config.usage.ledger.display()))?;
-        recover::reconcile(&mut store, &config.audit.dir)?;
+        recover::reconcile(&mut store, &config.audit.dir, whole)?;
+        store.follow_log(Arc::clone(writer.health().segment()));
 
         let usage = Usage::new(&config.usage);
         let stock = Stock {

@@ -7,8 +7,8 @@
 //!
 //! A lease is at most one call or 1 % of the cap, so that is all a crash can leave in doubt. At start-up
 //! [`LedgerStore::reconcile`] takes the audit's word for what leases of the previous boot were spent on: each spend had
-//! an intent in the log before it was sent, so what no intent names was not spent. A lease that was not reconciled
-//! counts as spent when its budget is next used.
+//! an intent in the log before it was sent, so what no intent names was not spent. Where the log cannot prove that (it
+//! was moved away, or power was lost), [`LedgerStore::forfeit`] counts every such lease as spent.
 //!
 //! Rows are keyed by budget *id* and principal: spend survives edits of caps and periods (THREATS A29). When a
 //! period's length is edited, the current one ends by the old or the new alignment, whichever comes first.
@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -33,7 +33,7 @@ use crate::usage::plan::{BudgetRule, Plan, key128};
 mod account;
 mod rows;
 
-use account::Account;
+use account::{Account, Moment};
 use rows::{Row, Rows};
 
 /// Between sweeps, and the longest an edited cap waits.
@@ -51,7 +51,16 @@ pub enum LedgerError {
     /// The file cannot be opened or created.
     #[error("cannot open the ledger file")]
     File(#[source] std::io::Error),
-    /// The store refused: locked by another process, read-only, full, damaged.
+    /// Another process has it open.
+    #[error("another process has the ledger open: one ledger has one owner")]
+    InUse,
+    /// It is not a ledger, or no longer.
+    #[error(
+        "the ledger is damaged; nothing was changed. Keep a copy and restore it from a backup; or move it away, and a new \
+         one begins in which nothing was spent in the current periods"
+    )]
+    Damaged(#[source] Box<redb::Error>),
+    /// The store refused: read-only, full.
     #[error("the ledger store failed")]
     Store(#[source] Box<redb::Error>),
     /// The store failed before and is not open again.
@@ -62,6 +71,22 @@ pub enum LedgerError {
 impl LedgerError {
     fn store(error: impl Into<redb::Error>) -> Self {
         Self::Store(Box::new(error.into()))
+    }
+
+    /// Why an existing ledger does not open.
+    fn open(error: redb::DatabaseError) -> Self {
+        use redb::{DatabaseError, StorageError};
+        use std::io::ErrorKind;
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(StorageError::Corrupted(_)) => Self::Damaged(Box::new(error.into())),
+            DatabaseError::Storage(StorageError::Io(ref io))
+                if matches!(io.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(Box::new(error.into()))
+            }
+            other => Self::store(other),
+        }
     }
 }
 
@@ -126,6 +151,8 @@ pub struct LedgerStore {
     accounts: HashMap<usize, Account>,
     /// The plan whose caps were last applied.
     plan_serial: u64,
+    /// Number of the audit log's newest segment; 0 = unknown.
+    log: Arc<AtomicU64>,
 }
 
 impl LedgerStore {
@@ -140,7 +167,13 @@ impl LedgerStore {
         if !old.is_empty() {
             rows.commit(&[], &old)?;
         }
-        Ok(Self { rows, accounts: HashMap::new(), plan_serial: 0 })
+        Ok(Self { rows, accounts: HashMap::new(), plan_serial: 0, log: Arc::default() })
+    }
+
+    /// From here on notes where in the audit log a lease's calls begin. `segment` is the number of the newest segment
+    /// and may lag behind the truth, never run ahead of it. Without it the log is read from its beginning after a crash.
+    pub fn follow_log(&mut self, segment: Arc<AtomicU64>) {
+        self.log = segment;
     }
 
     /// Settles the leases of earlier boots by what the audit proves. Call it once, before the first grant, with every
@@ -161,15 +194,29 @@ impl LedgerStore {
                 *spent += part.settled.unwrap_or(part.held).min(part.held);
             }
         }
-        let mut report = Reconciled::default();
-        let mut settled = Vec::new();
-        for (budget, rows) in open {
-            for (row, spent) in rows.into_iter().filter(|(row, _)| row.leased > 0) {
-                report.leases += 1;
-                report.spent_microusd += spent;
-                report.returned_microusd += row.leased.saturating_sub(spent);
-                settled.push((budget, Row { spent: row.spent.saturating_add(spent), leased: 0, ..row }));
-            }
+        let leases = open.into_iter().flat_map(|(budget, rows)| {
+            rows.into_iter().filter(|(row, _)| row.leased > 0).map(move |(row, spent)| (budget, row, spent))
+        });
+        self.settle_leases(leases.collect())
+    }
+
+    /// Counts the leases of earlier boots as spent, for want of a log that says what they were spent on.
+    ///
+    /// # Errors
+    /// The store failed; they count as spent all the same, when their budgets are next used.
+    pub fn forfeit(&mut self) -> Result<Reconciled, LedgerError> {
+        let open = self.rows.all()?.into_iter().filter(|(_, row)| row.leased > 0);
+        self.settle_leases(open.map(|(budget, row)| (budget, row, row.leased)).collect())
+    }
+
+    /// Ends leases, of each of which so much was spent.
+    fn settle_leases(&mut self, leases: Vec<(Key128, Row, u64)>) -> Result<Reconciled, LedgerError> {
+        let mut report = Reconciled { leases: leases.len(), ..Reconciled::default() };
+        let mut settled = Vec::with_capacity(leases.len());
+        for (budget, row, spent) in leases {
+            report.spent_microusd += spent;
+            report.returned_microusd += row.leased.saturating_sub(spent);
+            settled.push((budget, Row { spent: row.spent.saturating_add(spent), leased: 0, ..row }));
         }
         if !settled.is_empty() {
             self.rows.commit(&settled, &[])?;
@@ -177,8 +224,8 @@ impl LedgerStore {
         Ok(report)
     }
 
-    /// Seconds since the Unix epoch before which no open lease has a spend that is not folded: where a scan of the audit
-    /// for [`LedgerStore::reconcile`] may begin. `None` when no lease is open.
+    /// Number of the audit segment before which nothing was written about a lease that is open now: where a scan of the
+    /// log for [`LedgerStore::reconcile`] begins; 0 = at its beginning. `None` when no lease is open.
     ///
     /// # Errors
     /// The store failed.
@@ -223,13 +270,14 @@ impl LedgerStore {
     /// # Errors
     /// The store failed; what was folded in memory is written with the next commit.
     pub fn fold(&mut self, usage: &Usage, plan: &Plan, now: Now) -> Result<(), LedgerError> {
+        let at = self.moment(now);
         let mut idle = Vec::new();
         for account in self.accounts.values_mut() {
             account.fold_settled(usage);
             if account.is_idle(usage) && account.give_back(usage) {
                 idle.push(account.index);
             } else {
-                account.begin_generation(usage, now);
+                account.begin_generation(usage, at);
             }
         }
         self.apply_caps(usage, plan);
@@ -268,6 +316,17 @@ impl LedgerStore {
             },
         };
         Ok(Some(Spend { period_start: row.start, period_end: row.end, spent_microusd: spent }))
+    }
+
+    /// The standing of each budget in each period that the ledger remembers. Leases that were not returned count as
+    /// spent.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn standings(&mut self) -> Result<Vec<(Key128, Spend)>, LedgerError> {
+        let standing =
+            |row: Row| Spend { period_start: row.start, period_end: row.end, spent_microusd: row.committed() };
+        Ok(self.rows.all()?.into_iter().map(|(budget, row)| (budget, standing(row))).collect())
     }
 
     /// Micro-dollars spent in every period the ledger remembers, over all budgets. Leases that were not returned (a
@@ -331,20 +390,25 @@ impl LedgerStore {
         wishes: &[(usize, u64)],
         staged: &mut Vec<Staged>,
     ) -> Result<(), LedgerError> {
+        let at = self.moment(now);
         for &(index, want) in wishes {
             // A slot given up meanwhile, or a rule that a reload removed: nobody waits for it.
             let Some((key, entry)) = usage.budgets.occupant(index) else { continue };
             let Some(rule) = plan.budget_of(entry.payload()) else { continue };
             if !self.accounts.contains_key(&index) {
                 let latest = self.rows.latest(key128(key))?;
-                self.accounts.insert(index, Account::open(usage, index, key128(key), entry, rule, latest, now));
+                self.accounts.insert(index, Account::open(usage, index, key128(key), entry, rule, latest, at));
             }
             if let Some(account) = self.accounts.get_mut(&index) {
-                account.roll_if_ended(usage, rule, now);
+                account.roll_if_ended(usage, rule, at);
                 staged.push(stage(account, rule, want, usage));
             }
         }
         Ok(())
+    }
+
+    fn moment(&self, now: Now) -> Moment {
+        Moment { now, segment: self.log.load(Ordering::Acquire) }
     }
 
     /// Writes all rows that changed.
@@ -378,6 +442,21 @@ fn stage(account: &mut Account, rule: &BudgetRule, want: u64, usage: &Usage) -> 
     let amount = lease_max.saturating_sub(usage.budgets.available(account.index)).min(room);
     account.row.leased += amount;
     Staged { index: account.index, amount, headroom: room - amount, lease_max, period_end: account.row.end }
+}
+
+#[cfg(test)]
+pub(super) mod for_test {
+    use super::*;
+
+    /// A ledger in which 10 micro-dollars were spent and 20 are leased, in a period that has not ended, to a process
+    /// that began with segment 4 of the log and is dead.
+    pub(in super::super) fn with_open_lease(dir: &Path) -> LedgerStore {
+        let mut rows = Rows::open(&dir.join("ledger.redb")).unwrap();
+        let row = Row { start: 0, end: u64::MAX, spent: 10, leased: 20, first: 2, unfolded: 2, since: 4 };
+        rows.commit(&[(Key128([3; 16]), row)], &[]).unwrap();
+        drop(rows);
+        LedgerStore::open(&dir.join("ledger.redb"), Now { wall_ns: 0, mono_ns: 0 }).unwrap()
+    }
 }
 
 #[cfg(test)]

@@ -335,7 +335,7 @@ impl Service {
         status.kernel_closed.store(stats.closed, Ordering::Relaxed);
         status.kernel_lost.store(stats.lost, Ordering::Relaxed);
         status.kernel_penalties.store(self.parts.plane().penalties(mono_ns()).len() as u64, Ordering::Relaxed);
-        status.audit_ok.store(self.parts.audit_health.is_accepting(), Ordering::Relaxed);
+        *status.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = self.parts.audit_health.trouble();
         let numbers = self.parts.audit_health.numbers();
         status.audit_records.store(numbers.records, Ordering::Relaxed);
         status.audit_bytes.store(numbers.bytes, Ordering::Relaxed);

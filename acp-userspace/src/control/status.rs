@@ -4,8 +4,8 @@
 //! degraded, not as unready: warm tokens go on, and taking the whole gateway out of a load balancer would help nobody
 //! (THREATS B8).
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::clock::mono_ns;
 use crate::kernel::Tier;
@@ -17,8 +17,8 @@ const BEAT_MAX_NS: u64 = 5_000_000_000;
 /// Levels and flags that the control thread keeps up to date.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// The log takes records.
-    pub audit_ok: AtomicBool,
+    /// Why the log takes no records; `None` while it does.
+    pub audit_trouble: Mutex<Option<&'static str>>,
     /// The ledger's last transaction succeeded.
     pub ledger_ok: AtomicBool,
     /// An issuer has no keys, or stale ones.
@@ -55,7 +55,7 @@ impl Status {
     /// The tier's name.
     #[must_use]
     pub fn tier_name(&self) -> String {
-        let tier = self.tier.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let tier = self.tier.lock().unwrap_or_else(PoisonError::into_inner);
         tier.0.map_or_else(|| "none".to_owned(), |tier| tier.to_string())
     }
 
@@ -66,9 +66,7 @@ impl Status {
         if shared.draining.load(Ordering::Acquire) {
             why.push("draining");
         }
-        if !self.audit_ok.load(Ordering::Relaxed) {
-            why.push("the audit log takes no records");
-        }
+        why.extend(*self.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner));
         if !self.ledger_ok.load(Ordering::Relaxed) {
             why.push("the ledger is not writable");
         }

@@ -14,6 +14,7 @@ fn header() -> SegmentHeader {
         opened: "2026-11-23T12:00:00Z".into(),
         key: BASE64.encode(key().public_key().as_ref()),
         rings: vec!["01".into()],
+        past: 0,
         previous: String::new(),
     }
 }

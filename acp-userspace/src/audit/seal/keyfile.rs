@@ -2,7 +2,8 @@
 //!
 //! An entry's id is its place, counted from 1. Deleting a key overwrites its entry in place: key and index become
 //! zeros, the place stays taken. A torn last entry (killed while appending) is cut off; nothing refers to it yet,
-//! because records are written after the key they use.
+//! because records are written after the key they use. So are entries at the end that are nothing but zeros (power was
+//! lost before they reached the disk): there is no key in them to lose.
 
 use std::collections::HashMap;
 
@@ -69,8 +70,12 @@ impl Keyfile {
             keys: Vec::new(),
             by_index: HashMap::new(),
         };
-        let entries = bytes[HEADER_BYTES..].chunks_exact(ENTRY_BYTES);
-        let whole = bytes.len() - entries.remainder().len();
+        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        // A checksum may end in zeros: an entry is there if any byte of it is.
+        let entries =
+            written.saturating_sub(HEADER_BYTES).div_ceil(ENTRY_BYTES).min((bytes.len() - HEADER_BYTES) / ENTRY_BYTES);
+        let whole = HEADER_BYTES + entries * ENTRY_BYTES;
+        let entries = bytes[HEADER_BYTES..whole].chunks_exact(ENTRY_BYTES);
         for entry in entries {
             file.read(entry)?;
         }
@@ -209,6 +214,10 @@ mod tests {
         for cut in HEADER_BYTES + ENTRY_BYTES..bytes.len() {
             let (file, whole) = Keyfile::parse(&bytes[..cut]).unwrap();
             assert_eq!((file.len(), whole), (1, HEADER_BYTES + ENTRY_BYTES));
+        }
+        for lost in [1, ENTRY_BYTES - 1, ENTRY_BYTES, 3 * ENTRY_BYTES + 5] {
+            let (file, whole) = Keyfile::parse(&[&*bytes, &vec![0; lost]].concat()).unwrap();
+            assert_eq!((file.len(), whole), (2, bytes.len()), "{lost} zeros");
         }
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();

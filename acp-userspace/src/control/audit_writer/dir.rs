@@ -166,6 +166,9 @@ fn signer(root: &Path) -> Result<Ed25519KeyPair, AuditOpenError> {
         Err(error) => return Err(io(error)),
     };
     let public = format!("{}\n", BASE64.encode(pair.public_key().as_ref()));
-    write_whole(&root.join(files::PUBLIC), public.as_bytes()).map_err(io)?;
+    let beside = root.join(files::PUBLIC);
+    if fs::read(&beside).ok().as_deref() != Some(public.as_bytes()) {
+        write_whole(&beside, public.as_bytes()).map_err(|source| AuditOpenError::Io { path: beside, source })?;
+    }
     Ok(pair)
 }

@@ -23,6 +23,7 @@ pub struct AuditHealth {
     summarised: AtomicU64,
     unrecorded: AtomicU64,
     subject_keys: AtomicU64,
+    segment: Arc<AtomicU64>,
 }
 
 /// A reading of [`AuditHealth`]'s numbers.
@@ -87,6 +88,16 @@ impl AuditHealth {
             subject_keys: read(&self.subject_keys),
             free_bytes: read(&self.free_bytes),
         }
+    }
+
+    /// Number of the newest segment; never ahead of it.
+    #[must_use]
+    pub fn segment(&self) -> &Arc<AtomicU64> {
+        &self.segment
+    }
+
+    pub(super) fn begun(&self, segment: u64) {
+        self.segment.store(segment, Ordering::Release);
     }
 
     pub(super) fn accepting(&self) -> Arc<AtomicBool> {

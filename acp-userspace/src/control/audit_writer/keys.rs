@@ -44,7 +44,10 @@ impl KeyStore {
         let (keys, whole) =
             Keyfile::parse(&bytes).map_err(|source| AuditOpenError::Keys { path: path.to_owned(), source })?;
         let file = private().open(path).map_err(io)?;
-        file.set_len(whole as u64).map_err(io)?;
+        if whole < bytes.len() {
+            tracing::warn!(bytes = bytes.len() - whole, "cut off an unfinished entry at the end of subject.keys");
+            file.set_len(whole as u64).map_err(io)?;
+        }
         Ok(Self {
             file: Arc::new(file),
             bytes: whole as u64,

@@ -36,6 +36,10 @@ struct Left {
     open: Vec<(RequestId, OpenIntent)>,
     unsummed: u64,
     gaps: Vec<Gap>,
+    /// See [`Opened::whole`].
+    whole: bool,
+    /// Ids of the rings that its workers stored into.
+    rings: Vec<u64>,
 }
 
 /// Bytes that are not in the log, and why.
@@ -61,8 +65,9 @@ pub(super) fn open(config: &AuditConfig, workers: usize, now: Now) -> Result<Ope
         handles.push(handle);
         readers.push(reader);
     }
-    let ids = old.iter().chain(&readers).map(|ring| format!("{:016x}", ring.id())).collect();
-    let segment = Segment::create(&dir, &mut left.chain, ids, now).map_err(io)?;
+    let whole = left.whole && left.rings.iter().all(|id| old.iter().any(|ring| ring.id() == *id));
+    let segment = Segment::create(&dir, &mut left.chain, (&old, &readers), now).map_err(io)?;
+    health.begun(left.chain.segment());
     let past: Vec<u64> = old.iter().map(|ring| left.cursors.get(&ring.id()).map_or(0, |cursor| cursor.1)).collect();
     let syncer = Syncer::start(readers.iter().map(RingReader::durable_mark).collect()).map_err(io)?;
     let mut writer = AuditWriter {
@@ -88,7 +93,7 @@ pub(super) fn open(config: &AuditConfig, workers: usize, now: Now) -> Result<Ope
     for path in paths {
         fs::remove_file(&path).map_err(|source| AuditOpenError::Io { path, source })?;
     }
-    Ok(Opened { writer, rings: handles, recovered })
+    Ok(Opened { writer, rings: handles, recovered, whole })
 }
 
 impl AuditWriter {
@@ -133,10 +138,11 @@ fn read_log(dir: &Dir, now: Now) -> Result<Left, AuditOpenError> {
     let bytes = fs::read(&path).map_err(|source| AuditOpenError::Io { path: path.clone(), source })?;
     let damaged = |fault| AuditOpenError::Damaged { dir: dir.root().to_owned(), fault };
     let scanned = Scan { number, previous: None, key: None }.run(&bytes, |_, _| {}, |_| {}).map_err(damaged)?;
-    let mut left = Left { chain: ChainWriter::resume(&scanned.end), ..Left::default() };
+    let same_boot = scanned.header.boot == dir.boot_text();
+    let mut left = Left { chain: ChainWriter::resume(&scanned.end), whole: same_boot, ..Left::default() };
     match &scanned.tail {
         Tail::None => {}
-        Tail::Alien(fault) if scanned.header.boot == dir.boot_text() => return Err(damaged(fault.clone())),
+        Tail::Alien(fault) if same_boot => return Err(damaged(fault.clone())),
         Tail::Alien(_) | Tail::Torn => left.gaps.push(cut(dir, number, &bytes, scanned.whole).map_err(io)?),
     }
     if !scanned.signed_end {
@@ -160,8 +166,10 @@ impl Left {
             scanned = scan.run(&bytes, |_, _| {}, |_| {}).map_err(io::Error::other)?;
         }
         let Some(facts) = scanned.facts else { return Ok(()) };
-        let ids = scanned.header.rings.iter().filter_map(|id| unhex(id).map(u64::from_be_bytes));
-        self.cursors = ids.zip(facts.rings.iter().copied()).collect();
+        let header = &scanned.header;
+        let ids = header.rings.iter().filter_map(|id| unhex(id).map(u64::from_be_bytes));
+        self.cursors = ids.clone().zip(facts.rings.iter().copied()).collect();
+        self.rings = ids.skip(header.past).collect();
         self.unsummed = facts.unsummed;
         if facts.open > 0 {
             self.open = open_intents(dir, segments.iter().copied().filter(|n| *n >= facts.open))?;
@@ -243,18 +251,22 @@ impl IntentLine {
     }
 }
 
-/// The dead process' rings, at the cursors of the log's last block.
+/// The dead process' rings, at the cursors of the log's last block. Rings that no segment lists and nothing was
+/// stored into are of a start that did not succeed; they are removed, lest failing starts fill the disk.
 fn old_rings(
     dir: &Dir,
     left: &mut Left,
     health: &AuditHealth,
 ) -> Result<(Vec<PathBuf>, Vec<RingReader>), AuditOpenError> {
-    let paths = dir.rings().map_err(|source| AuditOpenError::Io { path: dir.root().to_owned(), source })?;
-    let mut readers = Vec::with_capacity(paths.len());
-    for path in &paths {
-        let (_, mut reader) = RingFile::open(path, health.accepting())?.ends();
+    let all = dir.rings().map_err(|source| AuditOpenError::Io { path: dir.root().to_owned(), source })?;
+    let (mut paths, mut readers) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+    for path in all {
+        let (_, mut reader) = RingFile::open(&path, health.accepting())?.ends();
         if let Some(cursor) = left.cursors.get(&reader.id()) {
             reader.resume_at(cursor.0);
+        } else if !left.rings.contains(&reader.id()) && matches!(reader.step(reader.head()), Ok(Step::Empty)) {
+            fs::remove_file(&path).map_err(|source| AuditOpenError::Io { path, source })?;
+            continue;
         }
         if let Some((position, error)) = first_damage(&reader) {
             if reader.boot() == dir.boot() {
@@ -265,6 +277,7 @@ fn old_rings(
             left.gaps.push(Gap { what: "ring damaged by power loss", name, bytes: reader.capacity() });
         }
         readers.push(reader);
+        paths.push(path);
     }
     Ok((paths, readers))
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::audit::chain::{Hash, Scan, Tail as ChainTail};
 use crate::audit::files;
 use crate::audit::record::{Intent, Layer, Outcome, Refusal, sample};
-use crate::audit::ring::{OpenRecord, RingFull, RingWriter};
+use crate::audit::ring::{OpenRecord, RingFile, RingFull, RingWriter};
 use crate::reason::Reason;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -66,9 +66,10 @@ fn count(records: &[Json], kind: &str) -> usize {
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
     }
 }
 
@@ -92,7 +93,7 @@ fn intent_and_outcome_of_one_batch_are_one_line_and_of_two_are_two() {
 #[test]
 fn threat_a04_an_intent_without_outcome_comes_back_as_unknown_with_its_hold() {
     let dir = tempfile::tempdir().unwrap();
-    let Opened { mut writer, rings, recovered } = open(dir.path());
+    let Opened { mut writer, rings, recovered, .. } = open(dir.path());
     assert_eq!(recovered, []);
     let worker = rings[0].attach().unwrap();
     let drained = begin(&worker, 1);
@@ -286,6 +287,106 @@ fn need_b02_segments_turn_by_size_and_go_on_from_each_other() {
     reopened.writer.close(at(9000)).unwrap();
     let records = records(dir.path());
     assert_eq!((count(&records, "request"), count(&records, "intent"), count(&records, "outcome")), (30, 1, 1));
+}
+
+/// Until the next segment exists, the old one's blocks have a cursor for each ring its header lists: start-up reads
+/// them in that order.
+#[test]
+fn a_segment_that_cannot_be_opened_leaves_the_old_one_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { writer, rings, .. } = open(dir.path());
+    drop((writer, rings));
+    let config = AuditConfig { segment_bytes: 1, ..config(dir.path()) };
+    let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
+    let obstacle = dir.path().join(files::segment(3) + ".new");
+    std::fs::create_dir(&obstacle).unwrap();
+    let worker = rings[0].attach().unwrap();
+    let log = |writer: &mut AuditWriter, n: u32| {
+        end(begin(&worker, n), n);
+        writer.drain(at(u64::from(n) * 10));
+    };
+    log(&mut writer, 1);
+    assert_eq!(writer.health().trouble(), Some("the audit log cannot be written"));
+    std::fs::remove_dir(&obstacle).unwrap();
+    writer.drain(at(15));
+    assert!(writer.health().is_accepting());
+    std::fs::create_dir(&obstacle).unwrap();
+    log(&mut writer, 2);
+    let image = tempfile::tempdir().unwrap();
+    copy(dir.path(), image.path());
+    let (rings_listed, cursors) = last_rings(&image.path().join(files::segment(2)));
+    assert_eq!(rings_listed, cursors);
+    open(image.path()).writer.close(at(1000)).unwrap();
+    assert_eq!(count(&records(image.path()), "request"), 2, "nothing lost, nothing twice");
+}
+
+/// How many rings a segment's header lists, and how many cursors its last block has.
+fn last_rings(segment: &Path) -> (usize, usize) {
+    let text = std::fs::read_to_string(segment).unwrap();
+    let length = |line: &str, key: &str| {
+        let line: Json = serde_json::from_str(line).unwrap();
+        line[key]["rings"].as_array().unwrap().len()
+    };
+    let block = text.lines().rfind(|line| line.starts_with("{\"block\"")).unwrap();
+    (length(text.lines().next().unwrap(), "segment"), length(block, "block"))
+}
+
+/// A start that finds no room for its last file must not take the room that is left, again and again.
+#[test]
+fn starts_that_fail_leave_no_rings_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let rings = || {
+        let paths = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == files::RING)).count()
+    };
+    // Where the third start's segment would come to lie.
+    std::fs::create_dir(dir.path().join(files::segment(2))).unwrap();
+    for _ in 0..4 {
+        assert!(AuditWriter::open(&config(dir.path()), 2, at(0)).is_err());
+        assert!(rings() <= 4, "those of the last start, and of the last that failed");
+    }
+}
+
+/// What the log does not say did not happen: only where nothing of it can be missing.
+#[test]
+fn a_log_is_whole_unless_something_was_lost_or_taken_away() {
+    #[track_caller]
+    fn check(change: impl FnOnce(&Path), expected: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let Opened { mut writer, rings, whole, .. } = open(dir.path());
+        assert!(whole);
+        let worker = rings[0].attach().unwrap();
+        end(begin(&worker, 1), 1);
+        writer.drain(at(10));
+        end(begin(&worker, 2), 2);
+        let image = tempfile::tempdir().unwrap();
+        copy(dir.path(), image.path());
+        change(image.path());
+        assert_eq!(open(image.path()).whole, expected);
+    }
+    fn ring(dir: &Path) -> std::path::PathBuf {
+        let mut paths = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        paths.find(|path| path.to_string_lossy().contains("worker-0-")).unwrap()
+    }
+    check(|_| {}, true);
+    // A start that was killed between making its rings and naming them in a segment.
+    check(|dir| _ = RingFile::create(&dir.join("worker-0-9.ring"), 0, [0; 16], Arc::default()).unwrap(), true);
+    check(|dir| std::fs::remove_file(ring(dir)).unwrap(), false);
+    check(|dir| std::fs::remove_file(dir.join(files::segment(1))).unwrap(), true);
+    check(|dir| (1..=2).for_each(|n| std::fs::remove_file(dir.join(files::segment(n))).unwrap()), false);
+    check(
+        |dir| {
+            let path = dir.join(files::segment(2));
+            let text = std::fs::read_to_string(&path).unwrap();
+            let header = text.lines().next().unwrap();
+            let boot = serde_json::from_str::<Json>(header).unwrap()["segment"]["boot"].as_str().unwrap().to_owned();
+            // The header alone: another boot wrote it, and power was lost before any block reached the disk.
+            std::fs::write(&path, header.replace(&boot, &"0".repeat(32)) + "\n").unwrap();
+        },
+        false,
+    );
 }
 
 #[test]

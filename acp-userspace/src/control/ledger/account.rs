@@ -15,6 +15,14 @@ use crate::usage::table::Entry;
 /// Folds without any change after which a slot's lease is given back.
 const IDLE_FOLDS: u32 = 24;
 
+/// When something happens: by the clock, and in the audit log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) now: Now,
+    /// Number of the log's newest segment.
+    pub(super) segment: u64,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -26,7 +34,7 @@ pub(super) struct Account {
     previous: Option<Row>,
     unfolded: u64,
     generation: u64,
-    /// When each generation with a book began, seconds since the Unix epoch.
+    /// The newest audit segment when each generation with a book began.
     began: [u64; BOOKS],
     /// What is on disk.
     written: Option<Row>,
@@ -46,13 +54,14 @@ impl Account {
         entry: Entry,
         rule: &BudgetRule,
         latest: Option<Row>,
-        now: Now,
+        at: Moment,
     ) -> Self {
+        let now = at.now;
         let generation = first_generation(now, latest, usage.budgets.next_tag(index));
         let current = latest.filter(|row| row.end > now.unix_secs());
         let row = match current {
             Some(row) => Row { spent: row.committed(), leased: 0, ..row },
-            None => fresh_row(rule, generation, now, latest.map_or(0, |row| row.end)),
+            None => fresh_row(rule, generation, at, latest.map_or(0, |row| row.end)),
         };
         usage.budgets.begin(index, generation, false, Some(row.end));
         Self {
@@ -63,7 +72,7 @@ impl Account {
             previous: None,
             unfolded: generation,
             generation,
-            began: [now.unix_secs(); BOOKS],
+            began: [at.segment; BOOKS],
             written: current,
             previous_written: None,
             ended: None,
@@ -73,7 +82,8 @@ impl Account {
     }
 
     /// Begins a new period when the old one has ended. Periods only move forward, whatever the clock does.
-    pub(super) fn roll_if_ended(&mut self, usage: &Usage, rule: &BudgetRule, now: Now) {
+    pub(super) fn roll_if_ended(&mut self, usage: &Usage, rule: &BudgetRule, at: Moment) {
+        let now = at.now;
         // An edited length may end it early.
         self.row.end = self.row.end.min(rule.period(now.unix_secs().max(self.row.start)).1);
         if self.row.end > now.unix_secs() {
@@ -85,7 +95,7 @@ impl Account {
             let spent = usage.budgets.close_book(self.index, self.unfolded);
             self.fold_one(spent);
         }
-        let next = fresh_row(rule, self.next_generation(now), now, self.row.end);
+        let next = fresh_row(rule, self.next_generation(at), at, self.row.end);
         let unspent = usage.budgets.begin(self.index, self.generation, false, Some(next.end));
         self.row.leased = self.row.leased.saturating_sub(unspent);
         self.ended = self.previous.take();
@@ -106,10 +116,10 @@ impl Account {
     }
 
     /// Begins a new generation in the same period if the current one has something to fold and a book is free.
-    pub(super) fn begin_generation(&mut self, usage: &Usage, now: Now) {
+    pub(super) fn begin_generation(&mut self, usage: &Usage, at: Moment) {
         let (_, spent) = usage.budgets.book(self.index, self.generation);
         if spent > 0 && self.generation - self.unfolded + 1 < BOOKS as u64 {
-            let generation = self.next_generation(now);
+            let generation = self.next_generation(at);
             usage.budgets.begin(self.index, generation, true, None);
         }
     }
@@ -185,9 +195,9 @@ impl Account {
         Row { unfolded, since: self.began[unfolded as usize % BOOKS], ..row }
     }
 
-    fn next_generation(&mut self, now: Now) -> u64 {
+    fn next_generation(&mut self, at: Moment) -> u64 {
         self.generation += 1;
-        self.began[self.generation as usize % BOOKS] = now.unix_secs();
+        self.began[self.generation as usize % BOOKS] = at.segment;
         self.generation
     }
 
@@ -213,8 +223,8 @@ fn first_generation(now: Now, latest: Option<Row>, tag: u16) -> u64 {
 }
 
 /// The period that `now` lies in, not before the last one ended: rows are found by their start.
-fn fresh_row(rule: &BudgetRule, generation: u64, now: Now, last_end: u64) -> Row {
-    let (start, end) = rule.period(now.unix_secs());
+fn fresh_row(rule: &BudgetRule, generation: u64, at: Moment, last_end: u64) -> Row {
+    let (start, end) = rule.period(at.now.unix_secs());
     let start = start.max(last_end);
-    Row { start, end, spent: 0, leased: 0, first: generation, unfolded: generation, since: now.unix_secs() }
+    Row { start, end, spent: 0, leased: 0, first: generation, unfolded: generation, since: at.segment }
 }

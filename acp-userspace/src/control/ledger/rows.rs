@@ -3,10 +3,12 @@
 //! Key: the budget's 16-byte key, then the period's start in big-endian seconds, so that a budget's rows lie together in
 //! order of time. Value: six little-endian `u64`. A commit is durable (fsync) when it returns.
 //!
-//! After a failed commit the database is closed and opened again before the next one; it is never created anew then, as
-//! an empty ledger would forget all spend.
+//! A new ledger is whole before it has its name: a process killed while it makes one leaves no half of it behind, and an
+//! empty file is damage, not a beginning. After a failed commit the database is closed and opened again before the next
+//! one; it is never created anew then, as an empty ledger would forget all spend.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +34,7 @@ pub(super) struct Row {
     pub(super) first: u64,
     /// The first generation whose spend is not in `spent` yet.
     pub(super) unfolded: u64,
-    /// When that generation began, seconds since the Unix epoch.
+    /// Number of the audit segment that was the newest when that generation began: its calls are in no earlier one.
     pub(super) since: u64,
 }
 
@@ -87,14 +89,11 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens the ledger, creating it (mode 0600) if it does not exist.
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path);
-        drop(file.map_err(LedgerError::File)?);
-        let database = Database::create(path).map_err(LedgerError::store)?;
-        let rows = Self { path: path.to_owned(), database: Some(database) };
-        let transaction = rows.existing()?.begin_write().map_err(LedgerError::store)?;
-        transaction.open_table(SPEND).map_err(LedgerError::store)?;
-        transaction.commit().map_err(LedgerError::store)?;
-        Ok(rows)
+        if !fs::exists(path).map_err(LedgerError::File)? {
+            create(path)?;
+        }
+        let database = Database::open(path).map_err(LedgerError::open)?;
+        Ok(Self { path: path.to_owned(), database: Some(database) })
     }
 
     /// The row of the latest period, if the budget was ever used.
@@ -163,6 +162,27 @@ impl Rows {
     }
 }
 
+/// Makes an empty ledger beside `path`, then gives it its name.
+fn create(path: &Path) -> Result<(), LedgerError> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&fresh);
+    drop(file.map_err(LedgerError::File)?);
+    let database = Database::create(&fresh).map_err(LedgerError::store)?;
+    let transaction = database.begin_write().map_err(LedgerError::store)?;
+    transaction.open_table(SPEND).map_err(LedgerError::store)?;
+    transaction.commit().map_err(LedgerError::store)?;
+    drop(database);
+    let named = fs::rename(&fresh, path).and_then(|()| sync_directory_of(path));
+    named.map_err(LedgerError::File)
+}
+
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
 fn key(budget: Key128, start: u64) -> [u8; 24] {
     let mut key = [0; 24];
     key[..16].copy_from_slice(&budget.0);
@@ -204,5 +224,32 @@ mod tests {
         let _rows = Rows::open(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Rows::open(&path).is_err());
+    }
+
+    #[test]
+    fn a_process_killed_while_it_makes_the_ledger_leaves_nothing_that_stops_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.redb");
+        std::fs::write(dir.path().join("ledger.redb.new"), [0; 5000]).unwrap();
+        let mut rows = Rows::open(&path).unwrap();
+        assert_eq!(rows.all().unwrap(), []);
+        assert!(!dir.path().join("ledger.redb.new").exists());
+    }
+
+    #[test]
+    fn a_damaged_ledger_is_left_alone_and_the_way_out_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.redb");
+        drop(Rows::open(&path).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        let mut torn = whole.clone();
+        torn[..4096].fill(0);
+        for damaged in [&b""[..], b"not a ledger", &torn, &whole[..100]] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = Rows::open(&path).unwrap_err();
+            assert!(matches!(error, LedgerError::Damaged(_)), "{error:?}");
+            assert!(error.to_string().contains("restore it from a backup"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), damaged);
+        }
     }
 }

@@ -176,7 +176,7 @@ fn after_a_crash_the_audit_decides_what_was_spent() {
     let row = bench.store.rows.latest(key).unwrap().unwrap();
     assert!(row.spent == 30 && row.leased >= 35, "what was settled is folded, what is held is leased");
     assert_eq!(bench.spent("user"), row.committed(), "until the audit speaks, the lease counts as spent");
-    assert!(bench.store.unfolded_since().unwrap().unwrap() >= at(0).unix_secs());
+    assert_eq!(bench.store.unfolded_since().unwrap(), Some(0), "a ledger that follows no log has it read as a whole");
     let report = bench.store.reconcile(parts.into_iter()).unwrap();
     assert_eq!(report, Reconciled { leases: 1, spent_microusd: 24, returned_microusd: row.leased - 24 });
     assert_eq!(bench.spent("user"), 54);
@@ -195,6 +195,35 @@ fn parts_that_were_folded_are_not_counted_twice() {
     let mut bench = bench.crash();
     bench.store.reconcile([folded].into_iter()).unwrap();
     assert_eq!(bench.spent("user"), 30);
+}
+
+#[test]
+fn a_lease_says_where_in_the_log_its_calls_begin() {
+    let segment = Arc::new(AtomicU64::new(7));
+    let mut bench = Bench::new(vec![budget("user", Per::User, 100_000)]);
+    bench.store.follow_log(Arc::clone(&segment));
+    let held = bench.call(50, 0).unwrap();
+    segment.store(8, Ordering::Release);
+    settle(bench.call(50, 0).unwrap(), Settle::Charge(50));
+    bench.fold(0);
+    segment.store(9, Ordering::Release);
+    settle(bench.call(50, 0).unwrap(), Settle::Charge(50));
+    bench.fold(1000);
+    assert_eq!(bench.store.unfolded_since().unwrap(), Some(7), "a hold of the first generation is open");
+    settle(held, Settle::Charge(50));
+    bench.fold(2000);
+    bench.fold(3000);
+    assert_eq!(bench.store.unfolded_since().unwrap(), Some(9), "all before is folded");
+}
+
+#[test]
+fn a_lease_that_no_log_speaks_of_is_forfeited() {
+    let mut bench = Bench::new(vec![budget("user", Per::User, 1_000)]);
+    settle(bench.call(10, 0).unwrap(), Settle::Release);
+    let mut bench = bench.crash();
+    let report = bench.store.forfeit().unwrap();
+    assert_eq!((report.leases, report.spent_microusd, report.returned_microusd), (1, 10, 0));
+    assert_eq!((bench.spent("user"), bench.store.unfolded_since().unwrap()), (10, None));
 }
 
 #[test]
