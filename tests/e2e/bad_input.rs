@@ -180,6 +180,16 @@ fn paths_that_do_not_normalise_to_one_are_refused() {
 }
 
 #[test]
+fn a_method_that_is_not_forwarded_is_405_and_told_which_are() {
+    let mut world = World::new(Backend::plain(), "");
+    let purge = get(PATH, &world.token.clone()).replace("GET", "PURGE");
+    world.check(&purge, 405, "method_not_allowed");
+    let answer = world.gateway.ask(&purge);
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), "{answer:?}");
+    world.nothing_passed();
+}
+
+#[test]
 fn tokens_that_are_cut_or_alien_say_what_is_wrong_with_them() {
     let mut world = World::new(Backend::plain(), "");
     let good = world.token.clone();
