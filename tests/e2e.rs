@@ -30,3 +30,5 @@ mod proxies;
 mod site;
 #[path = "e2e/transport.rs"]
 mod transport;
+#[path = "e2e/upstream_lies.rs"]
+mod upstream_lies;

@@ -298,6 +298,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
         Framing::Chunked | Framing::UntilClose => Outward::UntilClose,
     };
     let keep = end_head(conn, request, outward);
+    let mut begun = false;
     loop {
         let mut bytes = 0;
         let out = &mut conn.out;
@@ -308,6 +309,12 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
                 _ => out.extend_from_slice(data),
             }
         });
+        // What is broken before its first byte left is a 502 like any other, not a connection that just ends.
+        if let Err(reason) = progress
+            && !begun
+        {
+            return fail(conn, request, reason).await;
+        }
         if let Some(open) = &mut conn.open {
             open.moved(bytes, bytes);
         }
@@ -319,6 +326,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
             Ok(_) => {}
             Err(reason) => return abort(conn, outward, reason),
         }
+        begun = true;
         if !conn.out.is_empty() && !conn.flush().await {
             return abort(conn, outward, Reason::ClientClosed);
         }
