@@ -26,3 +26,7 @@ pub mod safety;
 pub mod server;
 pub mod text;
 pub mod usage;
+
+#[cfg(test)]
+#[path = "../../tests/corpora.rs"]
+mod corpora;
