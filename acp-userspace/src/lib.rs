@@ -12,6 +12,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod ids;

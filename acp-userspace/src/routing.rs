@@ -13,6 +13,8 @@
 //! - Addresses are judged after they are resolved, by [`address`]; the connection goes to the address judged.
 
 pub mod address;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod headers;
 mod path;
 mod response;

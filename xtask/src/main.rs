@@ -9,6 +9,7 @@ mod build_ebpf;
 mod ci;
 mod deny;
 mod dev;
+mod fuzz;
 mod paths;
 mod run;
 mod setup;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Args),
     /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood.
     Bench(Box<bench::Args>),
+    /// Run the fuzz targets (cargo-fuzz, nightly).
+    Fuzz(fuzz::Args),
     /// What CI runs: formatting, lints, licences, documentation, tests.
     Ci,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Dev(args) => dev::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(*args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };
     if let Err(error) = result {
