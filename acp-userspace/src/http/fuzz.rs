@@ -35,13 +35,17 @@ pub fn request_head(data: &[u8]) {
     check_with_hyper(data);
 }
 
-/// The requests we read are the first ones that hyper reads. It takes 100 fields and trailers at most.
+/// The requests we read are the first ones that hyper reads. It takes 100 fields and trailers at most, and none of the
+/// three marks in a query that hand-written clients leave unencoded: those it refuses, and reads in no other way.
 #[track_caller]
 fn check_with_hyper(data: &[u8]) {
     if memchr::memchr_iter(b'\n', data).count() > 100 {
         return;
     }
     let (ours, theirs) = (oracle::ours(data), oracle::theirs(data));
+    if ours.iter().any(|seen| seen.query.as_ref().is_some_and(|query| query.contains(['"', '<', '>']))) {
+        return;
+    }
     assert!(ours.len() <= theirs.len(), "more requests than hyper reads: {ours:?} {theirs:?}");
     assert_eq!(ours[..], theirs[..ours.len()], "other requests than hyper reads");
 }

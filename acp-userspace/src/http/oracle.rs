@@ -22,7 +22,7 @@ use super::head::{Framing, HeadLimits, parse_request};
 pub(super) struct Seen {
     method: String,
     path: String,
-    query: Option<String>,
+    pub(super) query: Option<String>,
     fields: usize,
     body: Vec<u8>,
 }
