@@ -16,8 +16,12 @@ mod backend;
 mod bad_input;
 #[path = "e2e/client.rs"]
 mod client;
+#[path = "corpora.rs"]
+mod corpora;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
+#[path = "e2e/http_corpus.rs"]
+mod http_corpus;
 #[path = "e2e/mcp.rs"]
 mod mcp;
 #[path = "e2e/needs.rs"]
@@ -28,6 +32,8 @@ mod operations;
 mod process;
 #[path = "e2e/proxies.rs"]
 mod proxies;
+#[path = "e2e/recorder.rs"]
+mod recorder;
 #[path = "e2e/site.rs"]
 mod site;
 #[path = "e2e/storage.rs"]
@@ -36,3 +42,5 @@ mod storage;
 mod torture;
 #[path = "e2e/transport.rs"]
 mod transport;
+#[path = "e2e/upstream_lies.rs"]
+mod upstream_lies;

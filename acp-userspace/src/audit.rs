@@ -13,6 +13,8 @@
 
 pub mod chain;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 pub mod json;
 pub mod query;
 pub mod record;

@@ -16,6 +16,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use toml::de::{DeTable, DeValue};
 
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod mistake;
 mod places;
 mod raw;

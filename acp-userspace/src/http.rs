@@ -15,5 +15,7 @@ pub mod write;
 
 #[cfg(test)]
 mod corpora;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+#[cfg(any(test, feature = "fuzzing"))]
 mod oracle;

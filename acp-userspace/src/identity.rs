@@ -21,6 +21,8 @@ mod cache;
 mod challenge;
 pub mod dev;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod json;
 pub mod jwks;
 pub(crate) mod keys;

@@ -12,6 +12,9 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod ids;
@@ -26,3 +29,7 @@ pub mod safety;
 pub mod server;
 pub mod text;
 pub mod usage;
+
+#[cfg(test)]
+#[path = "../../tests/corpora.rs"]
+mod corpora;

@@ -27,7 +27,7 @@ use crate::policy::{self, Ask, DecisionCache, Permitted};
 use crate::protocol::json::Walker;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
-use crate::routing::{self, Outgoing, Target};
+use crate::routing::{self, Outgoing, RoutingError, Target};
 use crate::safety::{self, Scan, Screened};
 use crate::usage::{self, AdmitError, Admitted, Usage};
 
@@ -168,8 +168,7 @@ async fn decide<C: Carrier>(
     // The worker's own count: the one inside is every core's. Keys that are adopted later come with the same settings.
     let snapshot = trail.snapshot.clone();
     let settings = &snapshot.settings;
-    let target = Target::find(&settings.routes, head)
-        .map_err(|error| Stop::new(Layer::Routing, error.reason()).detail(error.to_string()))?;
+    let target = Target::find(&settings.routes, head).map_err(unroutable)?;
     let route = target.route();
     trail.route = Some(route.index);
     trail.latency.head = trail.lap();
@@ -205,6 +204,12 @@ async fn decide<C: Carrier>(
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
     let admitted = admit(core, permitted, settings, route, inbound, carrier, trail).await?;
     prepare(reservation, admitted, tool_list, &target, settings, inbound, carrier, trail)
+}
+
+/// A 405 names the methods that would do (RFC 9110 §15.5.6).
+fn unroutable(error: RoutingError) -> Stop {
+    let stop = Stop::new(Layer::Routing, error.reason()).detail(error.to_string());
+    if error == RoutingError::Method { stop.allow(routing::FORWARDED_METHODS) } else { stop }
 }
 
 /// Verifies the token; a key that nobody has yet is asked for once.

@@ -1,7 +1,7 @@
 //! A raw HTTP/1.1 client: sends the bytes it is given, reads answers by their framing, notices when it is hung up on.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -149,6 +149,29 @@ impl Client {
         let mut chunk = self.take(size + 2);
         assert_eq!(chunk.split_off(size), b"\r\n", "a chunk ends in CRLF");
         (size > 0).then_some(chunk)
+    }
+
+    /// Shuts down the sending side: nothing more comes.
+    pub(crate) fn finish_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// The next bytes, as many as there are up to `count`; they stay to be read.
+    #[track_caller]
+    pub(crate) fn peek(&mut self, count: usize) -> &[u8] {
+        while self.buf.len() < count && self.more() {}
+        &self.buf[..count.min(self.buf.len())]
+    }
+
+    /// Reads one answer to HEAD: its body is not sent, but by who could not read the method either.
+    #[track_caller]
+    pub(crate) fn answer_to_head(&mut self) -> Answer {
+        let mut answer = self.head();
+        if !matches!(self.peek(7), b"" | b"HTTP/1.") {
+            let length = answer.header("content-length").and_then(|length| length.parse().ok());
+            answer.body = self.take(length.expect("a length"));
+        }
+        answer
     }
 
     /// Everything up to the end of the connection.

@@ -9,6 +9,7 @@ mod build_ebpf;
 mod ci;
 mod deny;
 mod dev;
+mod fuzz;
 mod paths;
 mod run;
 mod setup;
@@ -44,6 +45,8 @@ enum Task {
     Bench(Box<bench::Args>),
     /// Kill the gateway at random moments under load, and check its books after each restart.
     Torture(torture::Args),
+    /// Run the fuzz targets (cargo-fuzz, nightly).
+    Fuzz(fuzz::Args),
     /// What CI runs: formatting, lints, licences, documentation, tests.
     Ci,
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(*args),
         Task::Torture(args) => torture::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };
     if let Err(error) = result {

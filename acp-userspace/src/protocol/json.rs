@@ -25,8 +25,12 @@ use crate::reason::Reason;
 
 mod escape;
 mod fold;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod keys;
 mod number;
+#[cfg(any(test, feature = "fuzzing"))]
+mod oracle;
 mod pointer;
 mod strings;
 mod walk;

@@ -109,15 +109,15 @@ fn decode(raw: &[u8]) -> Result<String, PathError> {
             at += 3;
             continue;
         }
-        flush(&mut run, raw, at, &mut normal)?;
+        flush(&mut run, &mut normal)?;
         if !is_plain(byte) {
             return Err(PathError::Forbidden);
         }
         normal.push(char::from(byte));
         at += 1;
     }
-    flush(&mut run, raw, at, &mut normal)?;
-    Ok(normal)
+    flush(&mut run, &mut normal)?;
+    if second_layer(&normal) { Err(PathError::PercentEncoding) } else { Ok(normal) }
 }
 
 fn triplet(raw: &[u8], at: usize) -> Result<u8, PathError> {
@@ -126,17 +126,14 @@ fn triplet(raw: &[u8], at: usize) -> Result<u8, PathError> {
     u8::try_from(high * 16 + low).map_err(|_| PathError::PercentEncoding)
 }
 
-/// Writes a run of triplets that ends before `raw[end]`.
-fn flush(run: &mut Vec<u8>, raw: &[u8], end: usize, normal: &mut String) -> Result<(), PathError> {
+/// Writes a run of triplets.
+fn flush(run: &mut Vec<u8>, normal: &mut String) -> Result<(), PathError> {
     if run.is_empty() {
         return Ok(());
     }
     let text = std::str::from_utf8(run).map_err(|_| PathError::NotUtf8)?;
     if text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | ';')) {
         return Err(PathError::Forbidden);
-    }
-    if second_layer(run, &raw[end..]) {
-        return Err(PathError::PercentEncoding);
     }
     for &byte in run.iter() {
         push(byte, normal);
@@ -145,11 +142,11 @@ fn flush(run: &mut Vec<u8>, raw: &[u8], end: usize, normal: &mut String) -> Resu
     Ok(())
 }
 
-/// Whether an encoded `%` is followed by two hex digits once decoded: someone else's triplet.
-fn second_layer(run: &[u8], rest: &[u8]) -> bool {
-    let after = |at: usize| run.get(at).or_else(|| rest.get(at.checked_sub(run.len())?)).copied();
-    let hex = |at: usize| after(at).is_some_and(|byte| byte.is_ascii_hexdigit());
-    run.iter().enumerate().any(|(at, byte)| *byte == b'%' && hex(at + 1) && hex(at + 2))
+/// Whether an encoded `%` is followed by two hex digits in normal form: someone else's triplet. Looked for in what comes
+/// out, because the digits may be encoded in turn, each in its own way: `%252%65`.
+fn second_layer(normal: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_hexdigit();
+    normal.as_bytes().windows(5).any(|five| five.starts_with(b"%25") && hex(five[3]) && hex(five[4]))
 }
 
 fn push(byte: u8, normal: &mut String) {
@@ -248,6 +245,8 @@ mod tests {
         check("/%252e%252e/b", Err(PathError::PercentEncoding));
         check("/%25%32e", Err(PathError::PercentEncoding));
         check("/%25%32%65", Err(PathError::PercentEncoding));
+        check("/%252%65%252%65/b", Err(PathError::PercentEncoding));
+        check("/%25%32e%252%45/b", Err(PathError::PercentEncoding));
         check("/%c0%ae%c0%ae/b", Err(PathError::NotUtf8));
         check("/%ff", Err(PathError::NotUtf8));
         check("/%c3/%a9", Err(PathError::NotUtf8));

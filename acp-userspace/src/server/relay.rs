@@ -300,6 +300,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
     let keep = end_head(conn, request, outward);
     let mut recheck_ns = 0;
     let mut boundary = Boundary::START;
+    let mut begun = false;
     loop {
         let mut bytes = 0;
         let out = &mut conn.out;
@@ -311,6 +312,12 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
                 _ => out.extend_from_slice(data),
             }
         });
+        // What is broken before its first byte left is a 502 like any other, not a connection that just ends.
+        if let Err(reason) = progress
+            && !begun
+        {
+            return fail(conn, request, reason).await;
+        }
         if let Some(open) = &mut conn.open {
             open.moved(bytes, bytes);
         }
@@ -322,6 +329,7 @@ async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<
             Ok(_) => {}
             Err(reason) => return abort(conn, outward, reason),
         }
+        begun = true;
         if !conn.out.is_empty() && !conn.flush().await {
             return abort(conn, outward, Reason::ClientClosed);
         }
