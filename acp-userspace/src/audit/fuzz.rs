@@ -61,6 +61,7 @@ static GOOD: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
         opened: "2026-11-23T12:00:00Z".into(),
         key: STANDARD.encode(key.public_key().as_ref()),
         rings: vec!["01".into()],
+        past: 0,
         previous: String::new(),
     };
     let mut chain = ChainWriter::new();
