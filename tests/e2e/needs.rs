@@ -85,6 +85,32 @@ fn need_b07_a_second_signal_ends_the_process_at_once() {
     gate.open();
 }
 
+/// The log is written while clients come and go: each closed connection is an event, and a writer that waited for a pause
+/// between events would not write a call before the crowd left.
+#[test]
+fn threat_a04_records_are_written_while_connections_come_and_go() {
+    let backend = Backend::plain();
+    let site = site(&backend);
+    let gateway = site.start();
+    let alice = token("auth0|alice");
+    // Far shorter than a drain's interval, each on a connection of its own.
+    let call = || {
+        let answer = gateway.ask(get("/tools/crm/x", &alice));
+        assert_eq!(answer.status, 200);
+        answer.id()
+    };
+    let crowd: Vec<String> = (0..100).map(|_| call()).collect();
+    let last = crowd.last().expect("a hundred");
+    wait_for("its last record, in the crowd that follows", || {
+        for _ in 0..20 {
+            call();
+        }
+        let log = std::fs::read_to_string(site.path("audit/segment-00000001.jsonl")).expect("the first segment");
+        log.contains(last).then_some(())
+    });
+    gateway.stop();
+}
+
 /// Who, from where, by what proof, with which token, decided by what, when on which clock; and what the gateway was.
 #[test]
 fn need_b13_records_are_evidence() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::audit_writer::{AuditHealth, AuditWriter};
 use crate::audit::json::event::{EventKind, Value};
@@ -92,19 +93,24 @@ impl AuditThread {
     }
 }
 
+/// Drains every interval, however many events come meanwhile: each closed connection is one, and a log that waited for a
+/// pause between them would never write a call's record.
 fn run(mut writer: AuditWriter, messages: &mpsc::Receiver<Message>) -> std::io::Result<()> {
     let interval = writer.interval();
-    let mut more = false;
+    let mut due = Instant::now() + interval;
     loop {
-        let next = if more {
-            messages.try_recv().map_err(|_| RecvTimeoutError::Timeout)
-        } else {
-            messages.recv_timeout(interval)
-        };
-        match next {
-            Ok(Message::Event(kind, detail)) => add(&mut writer, kind, &detail),
-            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return writer.close(Now::read()),
-            Err(RecvTimeoutError::Timeout) => more = writer.drain(Now::read()).more,
+        let mut heard = messages.recv_timeout(due.saturating_duration_since(Instant::now()));
+        for _ in 0..EVENTS_MAX {
+            match heard {
+                Ok(Message::Event(kind, detail)) => add(&mut writer, kind, &detail),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return writer.close(Now::read()),
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+            heard = messages.recv_timeout(Duration::ZERO);
+        }
+        if Instant::now() >= due {
+            let backlog = writer.drain(Now::read()).more;
+            due = Instant::now() + if backlog { Duration::ZERO } else { interval };
         }
     }
 }
