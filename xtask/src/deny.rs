@@ -172,6 +172,21 @@ mod tests {
         assert_eq!(is_allowed(expression, &allowed), expected, "{expression}");
     }
 
+    /// What CI checks of every build: no other library for hashes, MACs, signatures or TLS comes in by any way.
+    #[test]
+    fn need_b19_all_cryptography_is_aws_lc() {
+        let policy = Policy::parse(&fs::read_to_string(paths::root().join("deny.toml")).unwrap());
+        for other in ["ring", "openssl-sys", "native-tls", "sha1", "sha2", "md-5", "hmac", "aes-gcm", "rsa"] {
+            assert!(policy.banned.contains(other), "{other} is not banned");
+        }
+        let tree =
+            cargo(&["tree", "--locked", "--offline", "--workspace", "--prefix", "none", "--format", "{p}"]).unwrap();
+        let built: BTreeSet<_> = tree.lines().filter_map(name_and_version).map(|(name, _)| name).collect();
+        assert!(built.contains("aws-lc-rs"));
+        let found: Vec<_> = built.iter().filter(|name| policy.banned.contains(**name)).collect();
+        assert!(found.is_empty(), "{found:?}");
+    }
+
     #[test]
     fn a_licence_is_allowed_if_one_of_the_choices_is() {
         check("MIT", true);
