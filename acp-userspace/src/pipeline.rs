@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
 use crate::clock::Now;
-use crate::config::resolved::{Durability, Issuer, Protocol, Route, Tool};
+use crate::config::resolved::{Durability, FORWARDED_METHODS, Issuer, Protocol, Route, Tool};
 use crate::http::head::{Framing, RequestHead};
 use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityError, TokenCache, Trust};
 use crate::ids::{Key128, RequestId, RequestIds};
@@ -209,7 +209,7 @@ async fn decide<C: Carrier>(
 /// A 405 names the methods that would do (RFC 9110 §15.5.6).
 fn unroutable(error: RoutingError) -> Stop {
     let stop = Stop::new(Layer::Routing, error.reason()).detail(error.to_string());
-    if error == RoutingError::Method { stop.allow(routing::FORWARDED_METHODS) } else { stop }
+    if error == RoutingError::Method { stop.allow(FORWARDED_METHODS) } else { stop }
 }
 
 /// Verifies the token; a key that nobody has yet is asked for once.

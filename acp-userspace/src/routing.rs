@@ -84,10 +84,7 @@ impl RoutingError {
     }
 }
 
-/// Methods that are understood, and so may be forwarded: RFC 9110 §9.3 without CONNECT and TRACE, and PATCH.
-pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-
-/// Whether a method is one of [`FORWARDED_METHODS`].
+/// Whether a method is one of [`FORWARDED_METHODS`](crate::config::resolved::FORWARDED_METHODS).
 const fn is_forwarded_method(method: &str) -> bool {
     matches!(method.as_bytes(), b"GET" | b"HEAD" | b"POST" | b"PUT" | b"PATCH" | b"DELETE" | b"OPTIONS")
 }

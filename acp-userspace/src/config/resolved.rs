@@ -23,7 +23,7 @@ pub use audit::{AuditConfig, Durability};
 pub use identity::{ClaimNames, IdentityConfig, Issuer, JwksSource, Tenants};
 pub use kernel::{DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
-pub use route::{Protocol, Route, Segment, Tool, ToolMatch};
+pub use route::{FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
 pub use safety::{ContentAction, Detector, Direction, SafetyConfig, SafetyRule};
 pub use upstream::{Credentials, Secret, Upstream};
 pub use usage::{Budget, LoopGuard, Per, RateLimit, UsageConfig};

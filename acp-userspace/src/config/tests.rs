@@ -193,6 +193,7 @@ fn tools_that_can_never_match_are_mistakes() {
     add("crm/x", r#"{ method = "GET", path = "a/../b" }"#, "route[0].tool[1].match.path", "\"..\" is no plain segment");
     add("crm/x", r#"{ method = "GET", path = "**" }"#, "route[0].tool[1].match.path", "no plain segment");
     add("crm/x", r#"{ method = "get" }"#, "route[0].tool[1].match.method", "upper case");
+    add("crm/x", r#"{ method = "PURGE" }"#, "route[0].tool[1].match.method", "GET, HEAD, POST");
     add("crm/x", r#"{ path = "a" }"#, "route[0].tool[1].match.method", "is missing");
     add("crm/x", r#"{ method = "GET", tool = "x" }"#, "route[0].tool[1].match.tool", "is for MCP routes");
     add("crm x", r#"{ method = "GET" }"#, "route[0].tool[1].name", "letters, digits");

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use super::super::mistake::{At, Collector};
 use super::super::raw;
 use super::super::read::Key;
-use super::super::resolved::{Protocol, Segment, Tool, ToolMatch};
+use super::super::resolved::{FORWARDED_METHODS, Protocol, Segment, Tool, ToolMatch};
 use super::super::url::is_plain_segment;
 use super::{check_name, texts};
-use crate::http::head::METHOD_BYTES_MAX;
 
 /// Every tool name once, over all routes, and none that differs from another in case or marks only (THREATS A15).
 pub(super) fn check_names(routes: &[Key<raw::Route>], found: &mut Collector) {
@@ -74,11 +73,11 @@ fn matcher(raw: &raw::Tool, protocol: Protocol, found: &mut Collector) -> ToolMa
             found.expect(of.tool.is_none(), &of.tool.at, || {
                 "is for MCP routes; this one is recognised by method and path".to_owned()
             });
-            let method = of.method.as_deref().unwrap_or_else(|| {
-                found.add(&of.method.at, "is missing; write match = { method = \"POST\", path = \"…\" }");
-                ""
-            });
-            check_method(method, &of.method.at, found);
+            match of.method.as_deref() {
+                Some(method) => check_method(method, &of.method.at, found),
+                None => found.add(&of.method.at, "is missing; write match = { method = \"POST\", path = \"…\" }"),
+            }
+            let method = of.method.as_deref().unwrap_or_default();
             ToolMatch::Http { method: method.to_owned(), segments: segments(of, found) }
         }
         Protocol::Mcp => {
@@ -94,9 +93,8 @@ fn matcher(raw: &raw::Tool, protocol: Protocol, found: &mut Collector) -> ToolMa
 }
 
 fn check_method(method: &str, at: &At, found: &mut Collector) {
-    let plain = method.len() <= METHOD_BYTES_MAX && method.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-    found.expect(plain && !matches!(method, "CONNECT" | "TRACE"), at, || {
-        "has to be a method in upper case, such as GET or POST".to_owned()
+    found.expect(FORWARDED_METHODS.split(", ").any(|forwarded| forwarded == method), at, || {
+        format!("has to be a method that is forwarded, in upper case: {FORWARDED_METHODS}")
     });
 }
 

@@ -70,6 +70,9 @@ impl Tool {
     }
 }
 
+/// Methods that are understood, and so may be forwarded: RFC 9110 §9.3 without CONNECT and TRACE, and PATCH.
+pub const FORWARDED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// How a tool is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ToolMatch {
