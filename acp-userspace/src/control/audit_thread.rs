@@ -99,18 +99,14 @@ fn run(mut writer: AuditWriter, messages: &mpsc::Receiver<Message>) -> std::io::
     let interval = writer.interval();
     let mut due = Instant::now() + interval;
     loop {
-        let mut heard = messages.recv_timeout(due.saturating_duration_since(Instant::now()));
-        for _ in 0..EVENTS_MAX {
-            match heard {
-                Ok(Message::Event(kind, detail)) => add(&mut writer, kind, &detail),
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return writer.close(Now::read()),
-                Err(RecvTimeoutError::Timeout) => break,
-            }
-            heard = messages.recv_timeout(Duration::ZERO);
+        match messages.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(Message::Event(kind, detail)) => add(&mut writer, kind, &detail),
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return writer.close(Now::read()),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= due {
-            let backlog = writer.drain(Now::read()).more;
-            due = Instant::now() + if backlog { Duration::ZERO } else { interval };
+            let more = writer.drain(Now::read()).more;
+            due = Instant::now() + if more { Duration::ZERO } else { interval };
         }
     }
 }
@@ -129,4 +125,34 @@ fn add(writer: &mut AuditWriter, kind: EventKind, detail: &[(&'static str, Detai
         })
         .collect();
     writer.event(Now::read(), kind, &detail);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolved::{AuditConfig, Durability};
+
+    #[test]
+    fn a_steady_stream_of_events_does_not_keep_the_rings_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = AuditConfig {
+            dir: dir.path().to_owned(),
+            durability: Durability::Batch,
+            ring_bytes: 64 * 1024,
+            segment_bytes: 64 << 20,
+            segment_age: Duration::from_secs(86_400),
+            min_free_bytes: 0,
+            head_interval: Duration::from_secs(60),
+        };
+        let thread = AuditThread::start(AuditWriter::open(&config, 1, Now::read()).unwrap().writer).unwrap();
+        let before = thread.health().numbers().batches;
+        let limit = Instant::now() + Duration::from_secs(20);
+        while thread.health().numbers().batches == before {
+            assert!(Instant::now() < limit, "nothing is drained while events come");
+            // Closer together than the writer's interval.
+            thread.events().send(EventKind::ConnectionClosed, Vec::new());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        thread.stop().unwrap();
+    }
 }
