@@ -103,14 +103,15 @@ impl Ratio {
     }
 }
 
-/// Every ratio with a target that the measured rows allow, for each build of the gateway.
+/// Every ratio with a target that the measured rows allow, for each build of the gateway. A row with failed requests was
+/// not measured: whoever refuses everything is neither cheap nor dear.
 pub(super) fn ratios(all: &[Series]) -> Vec<Ratio> {
-    let gateways = all.iter().filter(|series| series.row.is_acp());
+    let gateways = all.iter().filter(|series| series.row.is_acp() && series.errors() == 0);
     let against = |gateway: &Series| {
         TARGETS
             .iter()
             .filter_map(|&(peer, target)| {
-                let peer = all.iter().find(|series| series.row == peer)?;
+                let peer = all.iter().find(|series| series.row == peer && series.errors() == 0)?;
                 let pairs = gateway.samples.iter().zip(&peer.samples);
                 Some(Ratio {
                     name: format!("{}/{}", gateway.row.name(), peer.row.name()),
@@ -218,6 +219,9 @@ mod tests {
     fn a_ratio_needs_both_rows() {
         assert!(ratios(&[series(Row::NginxPlain, &[20.0])]).is_empty());
         assert!(ratios(&[series(Row::Acp, &[20.0]), series(Row::HaproxyPlain, &[20.0])]).is_empty());
+        let mut failed = series(Row::NginxPlain, &[20.0]);
+        failed.samples[0].errors = 1;
+        assert!(ratios(&[failed, series(Row::Acp, &[20.0])]).is_empty());
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn access_control() -> Value {
     let tenant = json!({
         "filter": "envoy.filters.http.jwt_authn",
         "path": [{"key": "claims"}, {"key": "org_id"}],
-        "value": {"string_match": {"prefix": "org"}},
+        "value": {"string_match": {"prefix": "tenant-"}},
     });
     let metadata = "sourced_metadata";
     let source = |matcher: Value| json!({metadata: {"metadata_matcher": matcher, "metadata_source": "DYNAMIC"}});
