@@ -5,25 +5,27 @@
 //! to an upstream is reused only after an answer that ended exactly where its framing said.
 
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use super::answer;
 use super::body::After;
-use super::buffers::{BUFFER_BYTES, Lease};
+use super::buffers::BUFFER_BYTES;
 use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::upstream::{Leased, PoolKey};
-use crate::clock::{Now, mono_ns, tick_ns};
-use crate::http::chunked::Decoder;
+use crate::clock::{mono_ns, tick_ns};
 use crate::http::head::{self, Framing, RequestHead, ResponseHead};
 use crate::http::write;
-use crate::ids::Key128;
 use crate::kernel::socket;
-use crate::pipeline::{self, Governed, Handling, Screening, Snapshot};
+use crate::pipeline::{Governed, Handling, Snapshot};
 use crate::reason::Reason;
+use inward::Inward;
+
+mod inward;
+mod stream;
+mod whole;
 
 /// Interim answers (1xx) skipped before an upstream counts as lying.
 const INTERIM_MAX: u32 = 8;
@@ -55,53 +57,10 @@ struct Answer {
     keep_alive: bool,
 }
 
-/// An answer's body as the upstream frames it.
-struct Inward {
-    framing: Framing,
-    left: u64,
-    decoder: Decoder,
-}
-
-/// What one piece of a body did.
-struct Progress {
-    consumed: usize,
-    done: bool,
-}
-
 impl Answer {
     /// What was read and not yet used.
     fn rest(&self) -> &[u8] {
         &self.buf[self.used..]
-    }
-}
-
-impl Inward {
-    fn new(framing: Framing) -> Self {
-        let left = if let Framing::Length(length) = framing { length } else { 0 };
-        Self { framing, left, decoder: Decoder::new() }
-    }
-
-    /// Hands the content in `raw` to `sink`.
-    fn advance(&mut self, raw: &[u8], sink: &mut impl FnMut(&[u8])) -> Result<Progress, Reason> {
-        match self.framing {
-            Framing::None => Ok(Progress { consumed: 0, done: true }),
-            Framing::Length(_) => {
-                let take = usize::try_from(self.left).map_or(raw.len(), |left| left.min(raw.len()));
-                if take > 0 {
-                    sink(&raw[..take]);
-                }
-                self.left -= take as u64;
-                Ok(Progress { consumed: take, done: self.left == 0 })
-            }
-            Framing::Chunked => {
-                let decoded = self.decoder.decode(raw, sink).map_err(|_| Reason::UpstreamFraming)?;
-                Ok(Progress { consumed: decoded.consumed, done: decoded.done })
-            }
-            Framing::UntilClose => {
-                sink(raw);
-                Ok(Progress { consumed: raw.len(), done: false })
-            }
-        }
     }
 }
 
@@ -273,8 +232,8 @@ async fn deliver(
     };
     let answer = Answer { leased, buf, used, inward: Inward::new(framing), keep_alive };
     match handling {
-        Handling::Pass => pass(conn, snapshot, request, answer).await,
-        Handling::Whole => whole(conn, snapshot, request, answer).await,
+        Handling::Pass => stream::pass(conn, snapshot, request, answer).await,
+        Handling::Whole => whole::whole(conn, snapshot, request, answer).await,
     }
 }
 
@@ -287,213 +246,6 @@ fn start(conn: &mut Connection, response: &ResponseHead<'_>) -> Result<Handling,
     write::status_line(&mut conn.out, response.status);
     open.write_fields(response, &mut conn.out)?;
     Ok(handling)
-}
-
-/// Streams the body on as it arrives.
-async fn pass(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
-    let outward = match answer.inward.framing {
-        Framing::None => Outward::None,
-        Framing::Length(length) => Outward::Length(length),
-        Framing::Chunked | Framing::UntilClose if request.http11 => Outward::Chunked,
-        Framing::Chunked | Framing::UntilClose => Outward::UntilClose,
-    };
-    let keep = end_head(conn, request, outward);
-    let mut recheck_ns = 0;
-    let mut boundary = Boundary::START;
-    let mut begun = false;
-    loop {
-        let mut bytes = 0;
-        let out = &mut conn.out;
-        let progress = answer.inward.advance(&answer.buf[answer.used..], &mut |data| {
-            bytes += data.len() as u64;
-            boundary.pass(data);
-            match outward {
-                Outward::Chunked => write::chunk(out, data),
-                _ => out.extend_from_slice(data),
-            }
-        });
-        // What is broken before its first byte left is a 502 like any other, not a connection that just ends.
-        if let Err(reason) = progress
-            && !begun
-        {
-            return fail(conn, request, reason).await;
-        }
-        if let Some(open) = &mut conn.open {
-            open.moved(bytes, bytes);
-        }
-        match progress {
-            Ok(Progress { consumed, done: true }) => {
-                let clean = consumed == answer.rest().len();
-                return end(conn, snapshot, answer, outward, keep, clean).await;
-            }
-            Ok(_) => {}
-            Err(reason) => return abort(conn, outward, reason),
-        }
-        begun = true;
-        if !conn.out.is_empty() && !conn.flush().await {
-            return abort(conn, outward, Reason::ClientClosed);
-        }
-        match more(conn, snapshot, &mut answer).await {
-            Ok(true) => {}
-            Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
-            Err(reason) => return abort(conn, outward, reason),
-        }
-        if mono_ns() >= recheck_ns {
-            let Some(open) = &conn.open else { return After::Close };
-            match open.recheck(&conn.worker.snapshot(), Now::read()) {
-                Ok(next_ns) => recheck_ns = next_ns,
-                Err(reason) => return cut_off(conn, outward, &boundary, reason).await,
-            }
-        }
-    }
-}
-
-/// Whether an event stream stands between two events: the last bytes that were passed on (WHATWG HTML §9.2.5).
-struct Boundary([u8; 4]);
-
-impl Boundary {
-    const START: Self = Self([b'\n'; 4]);
-
-    fn pass(&mut self, data: &[u8]) {
-        let fresh = &data[data.len().saturating_sub(4)..];
-        self.0.rotate_left(fresh.len());
-        self.0[4 - fresh.len()..].copy_from_slice(fresh);
-    }
-
-    fn is_here(&self) -> bool {
-        matches!(self.0, [.., b'\n', b'\n'] | [.., b'\r', b'\r'] | [b'\r', b'\n', b'\r', b'\n'])
-    }
-}
-
-/// Ends a stream whose caller may have no more of it: with an event that says why, where one can stand.
-async fn cut_off(conn: &mut Connection, outward: Outward, boundary: &Boundary, reason: Reason) -> After {
-    let Some(open) = conn.open.as_ref().filter(|open| open.is_event_stream() && boundary.is_here()) else {
-        return abort(conn, outward, reason);
-    };
-    let mut event = conn.worker.buffers.take();
-    open.write_last_event(reason, &mut event);
-    conn.out.clear();
-    if outward == Outward::Chunked {
-        write::chunk(&mut conn.out, &event);
-        conn.out.extend_from_slice(write::LAST_CHUNK);
-    } else {
-        conn.out.extend_from_slice(&event);
-    }
-    conn.worker.buffers.give(event);
-    conn.watch.set_upstream(None);
-    conn.finish(reason);
-    conn.flush().await;
-    After::Close
-}
-
-/// Has the whole body screened or filtered, and sends what is left of it.
-async fn whole(conn: &mut Connection, snapshot: &Snapshot, request: &RequestHead<'_>, mut answer: Answer) -> After {
-    // The bytes are on the tenant's account until the client has taken them, not only until they are here.
-    let (content, _lease) = match content(conn, snapshot, &mut answer).await {
-        Ok(content) => content,
-        Err(reason) => return fail(conn, request, reason).await,
-    };
-    let Some(open) = &mut conn.open else { return After::Close };
-    let body = content.bytes(&answer);
-    let mut edited = conn.worker.buffers.take();
-    let screened = pipeline::screen_answer(&conn.worker.core, open, body, &mut edited);
-    let sent = match screened {
-        Ok(Screening::AsIs) => body,
-        Ok(Screening::Edited) => &edited,
-        Err(reason) => {
-            conn.worker.buffers.give(edited);
-            return fail(conn, request, reason).await;
-        }
-    };
-    open.moved(body.len() as u64, sent.len() as u64);
-    let outward =
-        if answer.inward.framing == Framing::None { Outward::None } else { Outward::Length(sent.len() as u64) };
-    let keep = end_head(conn, request, outward);
-    conn.out.extend_from_slice(sent);
-    conn.worker.buffers.give(edited);
-    if let Content::Own(own) = content {
-        conn.worker.buffers.give(own);
-    }
-    let clean = answer.rest().is_empty();
-    end(conn, snapshot, answer, outward, keep, clean).await
-}
-
-/// Where a whole body is.
-enum Content {
-    /// Where it was read: it came with the head, its length announced.
-    InPlace(Range<usize>),
-    /// Collected.
-    Own(Vec<u8>),
-}
-
-impl Content {
-    fn bytes<'c>(&'c self, answer: &'c Answer) -> &'c [u8] {
-        match self {
-            Self::InPlace(range) => &answer.buf[range.clone()],
-            Self::Own(own) => own,
-        }
-    }
-}
-
-/// An answer's whole content, within the route's bound.
-async fn content(
-    conn: &mut Connection,
-    snapshot: &Snapshot,
-    answer: &mut Answer,
-) -> Result<(Content, Option<Lease>), Reason> {
-    let (max, tenant) = {
-        let open = conn.open.as_ref().ok_or(Reason::Internal)?;
-        (snapshot.settings.config.routes[open.route].body_bytes_max, open.tenant_key())
-    };
-    if let Framing::Length(length) = answer.inward.framing
-        && let Some(length) = usize::try_from(length).ok().filter(|length| *length <= answer.rest().len())
-    {
-        if length > max {
-            return Err(Reason::ResponseUnscannable);
-        }
-        let range = answer.used..answer.used + length;
-        answer.used = range.end;
-        return Ok((Content::InPlace(range), None));
-    }
-    let (own, lease) = collect(conn, snapshot, answer, max, tenant).await?;
-    Ok((Content::Own(own), lease))
-}
-
-/// Reads a body piece by piece to its end. Bytes that did not come with the head are leased.
-async fn collect(
-    conn: &mut Connection,
-    snapshot: &Snapshot,
-    answer: &mut Answer,
-    max: usize,
-    tenant: Key128,
-) -> Result<(Vec<u8>, Option<Lease>), Reason> {
-    let mut content = conn.worker.buffers.take();
-    let mut lease: Option<Lease> = None;
-    loop {
-        let progress =
-            answer.inward.advance(&answer.buf[answer.used..], &mut |data| content.extend_from_slice(data))?;
-        if content.len() > max {
-            return Err(Reason::ResponseUnscannable);
-        }
-        if progress.done {
-            answer.used += progress.consumed;
-            return Ok((content, lease));
-        }
-        let bytes = (content.len() + READ_BYTES).next_multiple_of(READ_BYTES);
-        let leased = match &mut lease {
-            None => {
-                lease = conn.worker.quota.lease(tenant, bytes);
-                lease.is_some()
-            }
-            Some(lease) => lease.grow_to(bytes),
-        };
-        if !leased {
-            return Err(Reason::Overloaded);
-        }
-        if !more(conn, snapshot, answer).await? {
-            return Ok((content, lease));
-        }
-    }
 }
 
 /// Reads more of the body into the emptied `answer.buf`; false at the end of a body that ends with the connection.
@@ -573,44 +325,4 @@ async fn fail(conn: &mut Connection, request: &RequestHead<'_>, reason: Reason) 
     let date = conn.worker.date();
     answer::write_refusal(&mut conn.out, &date, &refused, keep, request.method == "HEAD");
     if conn.flush().await && keep { After::Reusable } else { After::Close }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(framing: Framing, raw: &[u8], content: &[u8], consumed: usize, done: bool) {
-        let mut got = Vec::new();
-        let progress = Inward::new(framing).advance(raw, &mut |data| got.extend_from_slice(data)).unwrap();
-        assert_eq!((got.as_slice(), progress.consumed, progress.done), (content, consumed, done));
-    }
-
-    #[test]
-    fn events_end_with_an_empty_line_however_it_comes_in_pieces() {
-        for (pieces, here) in [
-            (&[][..], true),
-            (&["data: 1\n\n"], true),
-            (&["data: 1\n", "\n"], true),
-            (&["data: 1\r\n", "\r", "\n"], true),
-            (&["data: 1\n", ""], false),
-            (&["data: 1\n\n", "d"], false),
-            (&["x"], false),
-        ] {
-            let mut boundary = Boundary::START;
-            pieces.iter().for_each(|piece| boundary.pass(piece.as_bytes()));
-            assert_eq!(boundary.is_here(), here, "{pieces:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_ends_where_its_framing_says_and_not_later() {
-        check(Framing::None, b"extra", b"", 0, true);
-        check(Framing::Length(0), b"extra", b"", 0, true);
-        check(Framing::Length(3), b"abcextra", b"abc", 3, true);
-        check(Framing::Length(9), b"abc", b"abc", 3, false);
-        check(Framing::Chunked, b"3\r\nabc\r\n0\r\n\r\nextra", b"abc", 13, true);
-        check(Framing::UntilClose, b"abc", b"abc", 3, false);
-        assert!(Inward::new(Framing::Chunked).advance(b"zz\r\n", &mut |_| ()).is_err());
-    }
 }
