@@ -57,6 +57,20 @@ pub struct Config {
     pub places: Places,
 }
 
+impl Config {
+    /// Rules that decide rather than only record what they would have decided (THREATS B1): the policies count as one.
+    #[must_use]
+    pub fn enforced_rules(&self) -> usize {
+        let usage = &self.usage;
+        let content = self.safety.rules.iter().map(|rule| rule.mode);
+        let limits = usage.rate_limits.iter().map(|limit| limit.mode);
+        let budgets = usage.budgets.iter().map(|budget| budget.mode);
+        let guard = usage.loop_guard.iter().map(|guard| guard.mode);
+        let all = content.chain(limits).chain(budgets).chain(guard).chain([self.policy.mode]);
+        all.filter(|mode| *mode == Mode::Enforce).count()
+    }
+}
+
 /// An address block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Cidr {

@@ -147,6 +147,17 @@ fn references_are_checked_beside_each_other() {
     assert!(all.contains("usage.budget[0].max_spend: is less than one call of \"crm/contacts\""), "{all}");
 }
 
+/// A dry run of everything shows as a number that can be watched.
+#[test]
+fn need_b01_what_is_enforced_is_counted() {
+    let enforced = |text: &str| read(text).unwrap_or_else(|mistakes| panic!("{mistakes}")).enforced_rules();
+    let all = enforced(BASE);
+    assert!(all >= 3, "the policies, a content rule and a budget: {all}");
+    let observed = BASE.replace("action = \"block\"", "action = \"block\"\nmode = \"observe\"");
+    assert_ne!(observed, BASE);
+    assert_eq!(enforced(&observed), all - 1);
+}
+
 #[test]
 fn syntax_errors_have_lines_too() {
     let all = read("[listen]\naddress = \n").unwrap_err().to_string();

@@ -84,6 +84,11 @@ impl Collector for Gathering {
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
             ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
             (
+                "acp_rules_enforced",
+                "Rules that decide rather than only record; the policies count as one.",
+                level(self.0.shared.snapshot.load().settings.config.enforced_rules() as u64),
+            ),
+            (
                 "acp_clock_synchronised",
                 "1 when the kernel says that the clock is kept right.",
                 flag(status.clock_synchronised.load(Relaxed)),
