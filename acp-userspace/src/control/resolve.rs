@@ -3,7 +3,7 @@
 //! Workers connect to nothing but what is published here: the address that was checked is the address that is used, so
 //! a name that changes between check and use (DNS rebinding) gains nothing.
 //!
-//! However many names there are and however slow their servers, one resolution ends within [`Bounds`]; it runs beside
+//! However many names there are and however slow their servers, one resolution ends within `Bounds`; it runs beside
 //! the control loop, never in it.
 
 use std::collections::{HashMap, HashSet};

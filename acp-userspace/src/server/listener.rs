@@ -1,8 +1,8 @@
 //! Listening sockets: one per worker on the same address (`SO_REUSEPORT`), opened on the main thread before any other
 //! exists, kept by the supervisor so that a restarted worker finds its queue again.
 //!
-//! Two moments when the runtime's accept is not enough: a process without descriptors ([`Reserve`]), and the beginning
-//! of a drain ([`close`]).
+//! Two moments when the runtime's accept is not enough: a process without descriptors (`Reserve`), and the beginning
+//! of a drain (`close`).
 
 use std::fs::File;
 use std::io;
