@@ -1,7 +1,8 @@
 //! What one body costs between arriving and policy: the walk, the search, both doors together.
 //!
 //! Measured warm on one thread: bodies of 64 B, 1 KiB and 8 KiB without findings, as prose (long strings), as records
-//! (a member every ten bytes, the walk's hard case) and as a prompt of near misses (the search's). Left out: identity, and what findings cost (an edit each).
+//! (a member every ten bytes, the walk's hard case) and as a prompt of near misses (the search's). Left out: identity,
+//! and what findings cost (an edit each).
 //! Before measuring, asserts that a warm walk and screening allocate nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
