@@ -39,15 +39,21 @@ impl Peers {
         found.map(|(python, server)| Self { python, server })
     }
 
-    /// Starts the server on a port of its own.
+    /// Starts the server on a port of its own. It takes a number only, and what is free when it is chosen may be another
+    /// test's a moment later: then it ends, and gets another.
     #[track_caller]
     fn serve(&self) -> (Process, SocketAddr) {
-        let address = free_port();
-        let mut command = Command::new("node");
-        command.arg(&self.server).arg("streamableHttp").env("PORT", address.port().to_string());
-        let process = Process::start(&mut command);
-        wait_for("the MCP server", || TcpStream::connect(address).ok());
-        (process, address)
+        wait_for("the MCP server", || {
+            let address = free_port();
+            let mut command = Command::new("node");
+            command.arg(&self.server).arg("streamableHttp").env("PORT", address.port().to_string());
+            let mut process = Process::start(&mut command);
+            let running = wait_for("the MCP server to listen or to end", || match process.is_running() {
+                true => TcpStream::connect(address).is_ok().then_some(true),
+                false => Some(false),
+            });
+            (running && process.is_running()).then_some((process, address))
+        })
     }
 
     /// Runs the client to its end.
