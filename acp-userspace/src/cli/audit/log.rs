@@ -76,7 +76,9 @@ impl Log {
             other => other?,
         };
         let keys = bytes.map(|bytes| Keyfile::parse(&bytes)).transpose()?;
-        Ok(Unsealer::new(keys.map(|(keys, _)| keys)))
+        let path = self.dir.join(files::KEYS);
+        let again = move || Some(Keyfile::parse(&fs::read(&path).ok()?).ok()?.0);
+        Ok(Unsealer::new(keys.map(|(keys, _)| keys), again))
     }
 }
 
