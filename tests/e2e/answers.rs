@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::backend::{Backend, Then, raw};
 use crate::client::{Answer, post};
-use crate::site::{Extra, Site, token_for};
+use crate::site::{Extra, Site, crm, token_for};
 
 /// Answers every request with what its path names last: a type and a body.
 fn backend(answers: &'static [(&'static str, &'static str, &'static str)]) -> Backend {
@@ -152,19 +152,13 @@ fn an_answer_that_does_not_parse_is_read_as_text_or_withheld() {
 detect = ["us_ssn"]
 action = "block"
 direction = "response"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/read"
 match = {{ method = "POST", path = "*" }}
 verb = "read"
 "#,
-        backend = backend.address
+        crm = crm(&backend)
     );
     let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
     let gateway = site.start();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::backend::Backend;
 use crate::client::{Answer, Client, get, post};
 use crate::process::{acp, run};
-use crate::site::{Extra, Gateway, Site, token, token_for};
+use crate::site::{Extra, Gateway, Site, crm, token, token_for};
 
 const PATIENT: &str = "/tools/crm/patients/4711";
 const NOTES: &str = "/tools/crm/notes";
@@ -29,13 +29,7 @@ direction = "request"
 per = "user"
 max_spend = "5 USD"
 period = "30d"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/patients"
 match = {{ method = "GET", path = "patients/*" }}
@@ -55,7 +49,7 @@ verb = "read"
 price = "0.002 USD"
 labels = ["customer"]
 "#,
-        backend = backend.address
+        crm = crm(backend)
     )
 }
 

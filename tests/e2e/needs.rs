@@ -10,25 +10,19 @@ use serde_json::{Value, json};
 use crate::backend::{Backend, Gate, Then, json as answer_json};
 use crate::client::get;
 use crate::process::{Process, wait_for};
-use crate::site::{Extra, Gateway, Site, token, token_with};
+use crate::site::{Extra, Gateway, Site, crm, token, token_with};
 
 fn sections(backend: &Backend) -> String {
     format!(
         r#"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/read"
 match = {{ method = "GET", path = "*" }}
 verb = "read"
 labels = ["patient"]
 "#,
-        backend = backend.address
+        crm = crm(backend)
     )
 }
 

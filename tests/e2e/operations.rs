@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::backend::{Backend, Gate, Then, json};
 use crate::client::{Client, get, post};
 use crate::process::{Process, acp, run, wait_for};
-use crate::site::{Extra, Gateway, Site, token};
+use crate::site::{Extra, Gateway, Site, crm, token};
 
 /// Price of a call, in micro-dollars.
 const PRICE: u64 = 2_000;
@@ -21,13 +21,7 @@ files = ["{{dir}}/rules.cedar"]
 per = "user"
 max_spend = "100 USD"
 period = "30d"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/read"
 match = {{ method = "GET", path = "*" }}
@@ -39,7 +33,7 @@ match = {{ method = "POST", path = "*" }}
 verb = "read"
 price = "0.002 USD"
 "#,
-        backend = backend.address
+        crm = crm(backend)
     )
 }
 
@@ -113,13 +107,12 @@ fn need_b17_the_log_says_whether_the_clock_is_kept_right() {
     let backend = Backend::plain();
     let site = site(&backend);
     let gateway = site.start();
-    let metrics = String::from_utf8(gateway.admin("/metrics").body).expect("text");
-    let kept = metrics.lines().find_map(|line| line.strip_prefix("acp_clock_synchronised ")).expect("the metric");
+    let kept = gateway.metric("acp_clock_synchronised") == 1;
     gateway.stop();
     let events = site.records(&["--events"]);
     let clock: Vec<_> = events.iter().filter(|event| event["event"] == "clock").collect();
     assert_eq!(clock.len(), 1, "no jump meanwhile: {clock:?}");
-    assert_eq!(clock[0]["detail"]["synchronised"], kept == "1");
+    assert_eq!(clock[0]["detail"]["synchronised"], kept);
 }
 
 /// Requests under way when SIGTERM comes are answered; readiness goes first.

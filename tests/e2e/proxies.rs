@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Then, raw};
 use crate::client::post;
-use crate::site::{Extra, Gateway, Site, token};
+use crate::site::{Extra, Gateway, Site, crm, token};
 
 fn backend() -> Backend {
     Backend::start(|_, stream| {
@@ -14,19 +14,13 @@ fn backend() -> Backend {
 fn site(backend: &Backend, listen: &str) -> Site {
     let sections = format!(
         r#"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/contacts"
 match = {{ method = "POST", path = "contacts" }}
 verb = "read"
 "#,
-        backend = backend.address
+        crm = crm(backend)
     );
     Site::new(&Extra { listen, sections: &sections, ..Extra::default() })
 }

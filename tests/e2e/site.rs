@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use acp::identity::dev::DevIssuer;
 use serde_json::{Value, json};
 
+use crate::backend::Backend;
 use crate::client::{Answer, Client};
 use crate::process::{Process, Said, acp, run, wait_for};
 
@@ -39,6 +40,21 @@ pub(crate) fn token(user: &str) -> String {
 /// A good token for this user with these scopes.
 pub(crate) fn token_for(user: &str, scope: &str) -> String {
     token_with(|claims| (claims["sub"], claims["scope"]) = (json!(user), json!(scope)))
+}
+
+/// The sections of an upstream, and of a route to it below `/tools/crm`; keys and tools of the route may follow.
+pub(crate) fn crm(backend: &Backend) -> String {
+    let address = backend.address;
+    format!(
+        r#"
+[[upstream]]
+name = "crm"
+url = "http://{address}"
+allow_loopback = ["{address}"]
+[[route]]
+path = "/tools/crm"
+upstream = "crm""#
+    )
 }
 
 /// What a test adds to the common configuration.
@@ -201,6 +217,14 @@ impl Gateway {
     pub(crate) fn admin(&self, path: &str) -> Answer {
         Client::connect(self.metrics)
             .ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// A metric without labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = String::from_utf8(self.admin("/metrics").body).expect("text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
     /// Ends it as an operator does; it must end well.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::backend::Backend;
 use crate::client::{Answer, get};
 use crate::process::{Process, Said, acp, run, wait_for};
-use crate::site::{Extra, Gateway, Site, token};
+use crate::site::{Extra, Gateway, Site, crm, token};
 
 /// Price of a call, in micro-dollars.
 const PRICE: u64 = 2_000;
@@ -29,20 +29,14 @@ fn site_with(backend: &Backend, audit: &str) -> Site {
 per = "user"
 max_spend = "100 USD"
 period = "30d"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/read"
 match = {{ method = "GET", path = "*" }}
 verb = "read"
 price = "0.002 USD"
 "#,
-        backend = backend.address
+        crm = crm(backend)
     );
     let audit = &format!("ring_bytes = \"1 MiB\"\nmin_free_bytes = \"2 MiB\"\n{audit}");
     let ledger = Some("{dir}/audit/ledger.redb");
@@ -76,7 +70,7 @@ impl Disk {
     fn mount(site: &Site, bytes: usize) -> Option<Self> {
         let directory = site.path("audit");
         fs::create_dir_all(&directory).expect("the directory is ours");
-        let mount = r#"mount -t tmpfs -o mode=0700,size="$1" none "$2" && echo mounted && exec sleep 600"#;
+        let mount = r#"mount -t tmpfs -o mode=0700,size="$1" none "$2" && echo mounted && exec tail -f /dev/null"#;
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", mount, "sh", &bytes.to_string()]).arg(&directory);
         let holder = Process::start(&mut command);

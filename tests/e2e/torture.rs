@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Received, Then, json, raw};
-use crate::process::{acp, run};
-use crate::site::{Extra, Gateway, Site};
+use crate::process::{acp, run, wait_for};
+use crate::site::{Extra, Gateway, Site, crm};
 
 #[path = "torture/books.rs"]
 mod books;
@@ -58,13 +58,7 @@ period = "30d"
 per = "tenant"
 max_spend = "2000 USD"
 period = "30d"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 [[route.tool]]
 name = "crm/read"
 match = {{ method = "GET", path = "*" }}
@@ -76,7 +70,7 @@ match = {{ method = "POST", path = "*" }}
 verb = "read"
 price = "0.01 USD"
 "#,
-        backend = backend.address
+        crm = crm(backend)
     )
 }
 
@@ -88,7 +82,7 @@ fn price(request: &Received) -> u64 {
 /// Answers at once, late, in chunks or at length, as the path says.
 fn answer(request: &Received, stream: &mut std::net::TcpStream) -> Then {
     let path = request.line.split(' ').nth(1).unwrap_or_default();
-    let pause = || std::thread::sleep(Duration::from_millis(path.len() as u64 % 4 * 5));
+    let pause = || let_pass(Duration::from_millis(path.len() as u64 % 4 * 5));
     if path.contains("slow") {
         pause();
     } else if path.contains("chunks") {
@@ -103,6 +97,11 @@ fn answer(request: &Received, stream: &mut std::net::TcpStream) -> Then {
         return json(stream, &format!("\"{}\"", "x".repeat(200_000)));
     }
     json(stream, r#"{"ok":true}"#)
+}
+
+/// Time passes and nothing is waited for: the moment of a kill, or the slowness of a peer, is itself what is tried.
+fn let_pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// SplitMix64: small, and the same everywhere.
@@ -191,7 +190,7 @@ impl Torture {
         match End::choose(self.kill, &mut self.random) {
             End::Starting(after) => {
                 let mut process = self.site.spawn();
-                std::thread::sleep(after);
+                let_pass(after);
                 process.kill();
             }
             end => {
@@ -216,11 +215,13 @@ impl Torture {
                 })
                 .collect();
             match end {
-                End::Starting(after) | End::Serving(after) => std::thread::sleep(after),
+                End::Starting(after) | End::Serving(after) => let_pass(after),
                 End::Draining(after) => {
-                    std::thread::sleep(Duration::from_millis(100));
+                    wait_for("every client to be connected", || {
+                        (gateway.metric("acp_connections_accepted_total") >= CLIENTS).then_some(())
+                    });
                     gateway.process.signal("TERM");
-                    std::thread::sleep(after);
+                    let_pass(after);
                 }
             }
             gateway.process.kill();

@@ -4,20 +4,14 @@
 use crate::backend::{Backend, Gate, Then, json, raw};
 use crate::client::{bare, get, post};
 use crate::process::wait_for;
-use crate::site::{Extra, Site, token, token_with};
+use crate::site::{Extra, Site, crm, token, token_with};
 
 fn site(backend: &Backend) -> Site {
     let sections = format!(
         r#"
 [identity]
 leeway = "0s"
-[[upstream]]
-name = "crm"
-url = "http://{backend}"
-allow_loopback = ["{backend}"]
-[[route]]
-path = "/tools/crm"
-upstream = "crm"
+{crm}
 streaming = true
 [[route.tool]]
 name = "crm/write"
@@ -32,7 +26,7 @@ name = "crm/look"
 match = {{ method = "HEAD", path = "*" }}
 verb = "read"
 "#,
-        backend = backend.address
+        crm = crm(backend)
     );
     Site::new(&Extra { sections: &sections, ..Extra::default() })
 }

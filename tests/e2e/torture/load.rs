@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Random;
+use super::{Random, let_pass};
 use crate::client::{Client, bare, get, post};
 use crate::site::token_with;
 
@@ -43,7 +43,7 @@ pub(super) fn drive(gateway: SocketAddr, user: u64, mut random: Random, over: &A
         if answer.status != 200 {
             code = answer.code();
             // Calls are what this is about; refusals are cheap, and would crowd them out.
-            std::thread::sleep(Duration::from_millis(random.below(4)));
+            let_pass(Duration::from_millis(random.below(4)));
         }
         told.push(Told { id: answer.id(), status: answer.status, code });
         if answer.header("connection") != Some("close") {
