@@ -41,7 +41,7 @@ pub fn mono_ns() -> u64 {
 }
 
 /// CLOCK_MONOTONIC as of the last timer tick, at most 10 ms behind [`mono_ns`] and never ahead of it: for deadlines that
-/// are swept at longer intervals (one vDSO call that reads no counter, about 5 ns).
+/// are swept at longer intervals (one vDSO call that reads no counter).
 #[must_use]
 pub fn tick_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC_COARSE)

@@ -50,8 +50,8 @@ pub(super) struct Leased {
 }
 
 impl Pool {
-    /// An idle connection of `key`, the one used last first. Each is looked at, however short it was idle: a quarter of a
-    /// microsecond, against an answer that one client's upstream sends behind its own for the next client to read.
+    /// An idle connection of `key`, the one used last first. Each is looked at, however short it was idle: one system call,
+    /// against an answer that one client's upstream sends behind its own for the next client to read.
     #[must_use]
     pub(super) fn take(&self, key: PoolKey) -> Option<Leased> {
         let mut idle = self.idle.borrow_mut();
