@@ -16,7 +16,7 @@ pub mod ledger_thread;
 pub mod metrics;
 mod pace;
 pub mod publish;
-mod recover;
+pub mod recover;
 mod reload;
 pub mod resolve;
 pub mod service;

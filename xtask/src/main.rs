@@ -13,6 +13,7 @@ mod fuzz;
 mod paths;
 mod run;
 mod setup;
+mod sim;
 mod test;
 mod toolchain;
 mod torture;
@@ -45,6 +46,8 @@ enum Task {
     Bench(Box<bench::Args>),
     /// Kill the gateway at random moments under load, and check its books after each restart.
     Torture(torture::Args),
+    /// Simulate interleaved requests, faults, reloads and crashes by seed, against a model of what must be decided.
+    Sim(sim::Args),
     /// Run the fuzz targets (cargo-fuzz, nightly).
     Fuzz(fuzz::Args),
     /// What CI runs: formatting, lints, licences, documentation, tests.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(*args),
         Task::Torture(args) => torture::run(&args),
+        Task::Sim(args) => sim::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };

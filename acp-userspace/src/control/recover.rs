@@ -56,7 +56,7 @@ struct Spent {
 ///
 /// # Errors
 /// The ledger or the log cannot be read.
-pub(super) fn reconcile(store: &mut LedgerStore, dir: &Path, whole: bool) -> anyhow::Result<()> {
+pub fn reconcile(store: &mut LedgerStore, dir: &Path, whole: bool) -> anyhow::Result<()> {
     let Some(since) = store.unfolded_since().context("the ledger cannot be read")? else { return Ok(()) };
     let segments = segments(dir)?;
     if !whole || !covers(&segments, since) {
