@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 use invariants::Checks;
 
 /// Seeds that every test run goes through, and how far.
-const SEEDS: u64 = 4;
-const STEPS: u64 = 1_500;
+const SEEDS: u64 = 12;
+const STEPS: u64 = 2_000;
 
 /// Between two lines about long work.
 const PROGRESS: Duration = Duration::from_secs(5);

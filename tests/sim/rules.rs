@@ -112,7 +112,7 @@ pub(super) const VARIANTS: [Rules; 4] = [
         user_rate: Rate { requests: 8, window_ms: 2_000, burst: 8 },
         tenant_rate: Rate { requests: 25, window_ms: 1_000, burst: 10 },
         user_cap: 600_000,
-        tenant_cap: 1_500_000,
+        tenant_cap: 800_000,
         limit_max: 100,
         email_blocks: false,
     },
@@ -120,7 +120,7 @@ pub(super) const VARIANTS: [Rules; 4] = [
         user_rate: Rate { requests: 5, window_ms: 2_000, burst: 3 },
         tenant_rate: Rate { requests: 25, window_ms: 1_000, burst: 25 },
         user_cap: 300_000,
-        tenant_cap: 2_000_000,
+        tenant_cap: 1_000_000,
         limit_max: 50,
         email_blocks: true,
     },
@@ -128,7 +128,7 @@ pub(super) const VARIANTS: [Rules; 4] = [
         user_rate: Rate { requests: 20, window_ms: 1_000, burst: 20 },
         tenant_rate: Rate { requests: 10, window_ms: 1_000, burst: 6 },
         user_cap: 900_000,
-        tenant_cap: 1_200_000,
+        tenant_cap: 500_000,
         limit_max: 100,
         email_blocks: true,
     },
@@ -136,23 +136,23 @@ pub(super) const VARIANTS: [Rules; 4] = [
         user_rate: Rate { requests: 8, window_ms: 2_000, burst: 8 },
         tenant_rate: Rate { requests: 25, window_ms: 1_000, burst: 10 },
         user_cap: 450_000,
-        tenant_cap: 3_000_000,
+        tenant_cap: 1_500_000,
         limit_max: 10,
         email_blocks: false,
     },
 ];
 
 /// The denial bucket drains one unit in so long, and holds so many.
-pub(super) const DENIAL: Rate = Rate { requests: 30, window_ms: 60_000, burst: 30 };
+pub(super) const DENIAL: Rate = Rate { requests: 12, window_ms: 60_000, burst: 12 };
 
 /// The call that makes it so many within the window is a loop.
-pub(super) const IDENTICAL: u64 = 12;
+pub(super) const IDENTICAL: u64 = 5;
 
 /// A multiple of the loop guard's coarse tick (2²² ns), as every instant of the simulation is.
 pub(super) const LOOP_MS: u64 = 65_536;
 
 /// Calls that one user may have in flight.
-pub(super) const FLIGHT_MAX: u64 = 6;
+pub(super) const FLIGHT_MAX: u64 = 3;
 
 pub(super) const SHARE_PERCENT: u64 = 25;
 

@@ -162,19 +162,19 @@ impl Simulation {
     }
 
     fn step(&mut self) -> Result<(), Breach> {
-        let grains = if self.random.once_in(200) { self.random.below(20_000) } else { self.random.below(24) };
+        let grains = if self.random.once_in(400) { self.random.below(10_000) } else { self.random.below(10) };
         self.pass(grains);
         match self.random.below(1000) {
-            0..2 => self.crash(),
-            2..3 => self.restart(),
-            3..9 => self.reload(),
+            0..1 => self.crash(),
+            1..2 => self.restart(),
+            2..9 => self.reload(),
             9..14 => self.revoke(),
             14..18 => {
                 self.clock_jumps();
                 Ok(())
             }
             18..20 => {
-                self.stalled_until = self.now.mono_ns + self.random.below(1_500) * GRAIN_NS;
+                self.stalled_until = self.now.mono_ns + self.random.below(10_000) * GRAIN_NS;
                 self.happened("log stalled");
                 Ok(())
             }
@@ -191,7 +191,7 @@ impl Simulation {
     }
 
     fn clock_jumps(&mut self) {
-        let secs = self.random.below(400);
+        let secs = if self.random.once_in(3) { self.random.below(400) } else { self.random.below(60) };
         let ns = secs * 1_000_000_000;
         let back = self.random.once_in(2);
         self.now.wall_ns = if back { self.now.wall_ns - ns } else { self.now.wall_ns + ns };
@@ -223,7 +223,7 @@ impl Simulation {
             3 => Argument::Twice,
             4..8 => Argument::Limit(60),
             8..10 => Argument::Limit(1_000),
-            rest => Argument::Limit(1 + rest % 8),
+            rest => Argument::Limit(1 + rest % 3),
         };
         let content = Content { argument, email: self.random.once_in(6), card: self.random.once_in(25) };
         let call = Call {
@@ -277,13 +277,22 @@ impl Simulation {
         };
         let minted = if flaw != Flaw::None {
             Minted { flaw, ..fresh }
-        } else if self.random.once_in(12) {
+        } else if self.random.once_in(12) || (self.is_useless(subject) && !self.random.once_in(6)) {
             self.tokens.insert(subject, fresh);
             fresh
         } else {
             *self.tokens.entry(subject).or_insert(fresh)
         };
         (minted, (minted.flaw != Flaw::Absent).then(|| signed(subject, minted)))
+    }
+
+    /// Whether a client would see that its token is no good any more.
+    fn is_useless(&self, subject: usize) -> bool {
+        let now = self.now.unix_secs();
+        let revoked = self.revoked.get(&subject).copied().unwrap_or_default();
+        self.tokens
+            .get(&subject)
+            .is_some_and(|token| token.issued <= revoked || token.issued > now || token.expires <= now)
     }
 
     /// Gives a request what it waits for, and compares what became of it with the model.
@@ -517,6 +526,9 @@ impl Simulation {
     /// Drains the log and reads all of it.
     fn audit(&mut self) -> Result<(), Breach> {
         let now = self.now;
+        if now.mono_ns < self.stalled_until {
+            return Ok(());
+        }
         self.world().drain(now);
         let joined = self.read()?;
         self.compare(&joined)
