@@ -82,6 +82,8 @@ pub(super) struct Simulation {
     /// Requests whose first byte the upstream saw.
     seen: BTreeSet<String>,
     bill: BTreeMap<Principal, u64>,
+    /// The ledger has not seen the plan in force.
+    replanned: bool,
     /// The log's lines as last read.
     lines: Vec<Vec<u8>>,
     /// The writer does nothing until then.
@@ -144,6 +146,7 @@ impl Simulation {
             expected: BTreeMap::new(),
             seen: BTreeSet::new(),
             bill: BTreeMap::new(),
+            replanned: true,
             lines: Vec::new(),
             stalled_until: 0,
         }
@@ -248,7 +251,8 @@ impl Simulation {
         let address = SocketAddr::from(([192, 0, 2, subject as u8], 40_000));
         let now = self.now;
         let world = self.world();
-        let snapshot = world.snapshot.clone();
+        let current = Rc::clone(&world.snapshot);
+        let snapshot = current.borrow().clone();
         let settings = &snapshot.settings;
         let versions = (
             hex(&settings.config.digest[..8]),
@@ -257,7 +261,7 @@ impl Simulation {
             snapshot.generation,
         );
         let task =
-            Task::new(Rc::clone(&world.workers[worker]), snapshot, head.into_bytes(), body.into_bytes(), address, now);
+            Task::new(Rc::clone(&world.workers[worker]), current, head.into_bytes(), body.into_bytes(), address, now);
         self.started += 1;
         let number = self.started;
         self.running.push(Running { task, call, number, worker, bearer, versions });
@@ -478,7 +482,10 @@ impl Simulation {
     fn grant(&mut self) {
         let now = self.now;
         self.world().grant(now);
-        self.caps();
+        // Under a plan that it knows the ledger looks at caps only when it folds.
+        if std::mem::take(&mut self.replanned) {
+            self.caps();
+        }
     }
 
     fn caps(&mut self) {
@@ -599,6 +606,7 @@ impl Simulation {
         self.generation += 1;
         let (rules, generation) = (VARIANTS[self.variant], self.generation);
         self.world().reload(&rules, generation);
+        self.replanned = true;
         self.note(format!("reload: rules {}", self.variant));
         self.happened("reloads");
         Ok(())
@@ -629,7 +637,12 @@ impl Simulation {
     fn crash(&mut self) -> Result<(), Breach> {
         let next = self.next_dir();
         let now = self.now;
-        let cut = self.random.once_in(2).then(|| self.random.below(257));
+        // All of the write, and the rings not yet released, is the case that cursors are for.
+        let cut = match self.random.below(6) {
+            0..3 => None,
+            3 => Some(256),
+            _ => Some(self.random.below(256)),
+        };
         match cut {
             Some(cut) => self.world().killed_writing(&next, cut, now),
             None => self.world().killed(&next),
@@ -679,6 +692,7 @@ impl Simulation {
         self.variant = self.random.index(VARIANTS.len());
         self.generation += 1;
         self.stalled_until = 0;
+        self.replanned = true;
         self.world = Some(World::open(&dir, &VARIANTS[self.variant], self.generation, self.now));
         self.publish_revoked();
         self.books()?;

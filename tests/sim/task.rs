@@ -75,7 +75,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         worker: Rc<Worker>,
-        snapshot: Current,
+        snapshot: Rc<RefCell<Current>>,
         head: Vec<u8>,
         body: Vec<u8>,
         address: SocketAddr,
@@ -169,7 +169,7 @@ async fn wait(shared: &Shared, at: At) -> Input {
 
 struct Client {
     shared: Rc<Shared>,
-    snapshot: Current,
+    snapshot: Rc<RefCell<Current>>,
     token: ConnectionToken,
     body: Vec<u8>,
     out: Vec<u8>,
@@ -177,7 +177,7 @@ struct Client {
 
 impl Carrier for Client {
     fn snapshot(&mut self) -> Current {
-        self.snapshot.clone()
+        self.snapshot.borrow().clone()
     }
 
     fn token(&mut self) -> &mut ConnectionToken {

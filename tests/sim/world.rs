@@ -51,7 +51,8 @@ pub(super) struct World {
     store: LedgerStore,
     writer: AuditWriter,
     pub(super) workers: Vec<Rc<Worker>>,
-    pub(super) snapshot: Current,
+    /// What workers take their snapshots from.
+    pub(super) snapshot: Rc<RefCell<Current>>,
 }
 
 /// A worker's own state.
@@ -124,14 +125,21 @@ impl World {
             revoked: Arc::new(Revocations::default()),
             addresses: Arc::new(Addresses::default()),
         };
-        Self { dir: dir.to_owned(), usage, store, writer, workers, snapshot: Rc::new(Arc::new(snapshot)) }
+        Self {
+            dir: dir.to_owned(),
+            usage,
+            store,
+            writer,
+            workers,
+            snapshot: Rc::new(RefCell::new(Rc::new(Arc::new(snapshot)))),
+        }
     }
 
     /// Puts other rules in force for requests from now on.
     pub(super) fn reload(&mut self, rules: &Rules, generation: u64) {
         let settings = compile(&self.dir, rules, generation);
         let keys = keys(&settings.config);
-        let revoked = Arc::clone(&self.snapshot.revoked);
+        let revoked = Arc::clone(&self.current().revoked);
         self.publish(Snapshot {
             generation,
             settings: Arc::new(settings),
@@ -143,7 +151,7 @@ impl World {
 
     /// Revokes what `revoked` says, and nothing else.
     pub(super) fn revoke(&mut self, revoked: Revocations, generation: u64) {
-        let old = &self.snapshot;
+        let old = self.current();
         self.publish(Snapshot {
             generation,
             settings: Arc::clone(&old.settings),
@@ -153,17 +161,21 @@ impl World {
         });
     }
 
+    fn current(&self) -> Current {
+        self.snapshot.borrow().clone()
+    }
+
     fn publish(&mut self, snapshot: Snapshot) {
-        self.snapshot = Rc::new(Arc::new(snapshot));
+        self.snapshot.replace(Rc::new(Arc::new(snapshot)));
     }
 
     /// One pass of the ledger's thread.
     pub(super) fn grant(&mut self, now: Now) {
-        self.store.grant_pending(&self.usage, &self.snapshot.settings.plan, now).expect("leases are committed");
+        self.store.grant_pending(&self.usage, &self.current().settings.plan, now).expect("leases are committed");
     }
 
     pub(super) fn fold(&mut self, now: Now) {
-        self.store.fold(&self.usage, &self.snapshot.settings.plan, now).expect("spend is committed");
+        self.store.fold(&self.usage, &self.current().settings.plan, now).expect("spend is committed");
     }
 
     pub(super) fn sweep(&self, now: Now) {
