@@ -8,8 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "sim/books.rs"]
+mod books;
 #[path = "sim/invariants.rs"]
 mod invariants;
+#[path = "sim/lives.rs"]
+mod lives;
 #[path = "sim/model.rs"]
 mod model;
 #[path = "sim/rules.rs"]
@@ -18,6 +22,8 @@ mod rules;
 mod steps;
 #[path = "sim/task.rs"]
 mod task;
+#[path = "sim/tokens.rs"]
+mod tokens;
 #[path = "sim/trace.rs"]
 mod trace;
 #[path = "sim/world.rs"]

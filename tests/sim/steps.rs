@@ -2,23 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Mutex, PoisonError};
 
 use acp::audit::chain::hex;
 use acp::clock::Now;
 use acp::identity::{Revocation, Revocations};
 use acp::ids::UserId;
 use acp::reason::Reason;
-use serde_json::json;
 
-use super::invariants::{Breach, Checks, Invariant, Joined, Windows};
+use super::invariants::{Breach, Checks, Invariant, Windows};
 use super::model::{Call, Flaw, Minted, Model, Principal};
-use super::rules::{AUDIENCE, Argument, CARD, Content, EMAIL, LIFE_SECS, SUBJECTS, TOOLS, VARIANTS, issuer_url};
+use super::rules::{Argument, CARD, Content, EMAIL, LIFE_SECS, SUBJECTS, TOOLS, VARIANTS};
 use super::task::{At, Input, Task, field};
+use super::tokens::signed;
 use super::trace::{Random, Trace};
-use super::world::{self, Room, WORKERS, World};
+use super::world::{Room, WORKERS, World};
 
 /// Every instant is a multiple of it: the loop guard's coarse tick.
 const GRAIN_NS: u64 = 1 << 22;
@@ -31,24 +29,24 @@ const TASKS_MAX: usize = 24;
 
 /// How a request's end has to stand in the log.
 #[derive(Debug, Clone)]
-struct Expected {
-    reason: Option<Reason>,
+pub(super) struct Expected {
+    pub(super) reason: Option<Reason>,
     /// It went on: an intent, and what its outcome settles.
-    settled: Option<u64>,
+    pub(super) settled: Option<u64>,
     /// The record may be a count instead: nobody's, or for want of room.
-    countable: bool,
+    pub(super) countable: bool,
     /// Its process died before its end.
-    lost: bool,
-    versions: (String, String, u64, u64),
+    pub(super) lost: bool,
+    pub(super) versions: (String, String, u64, u64),
 }
 
-struct Running {
-    task: Task,
-    call: Call,
-    number: u64,
-    worker: usize,
-    bearer: Option<String>,
-    versions: (String, String, u64, u64),
+pub(super) struct Running {
+    pub(super) task: Task,
+    pub(super) call: Call,
+    pub(super) number: u64,
+    pub(super) worker: usize,
+    pub(super) bearer: Option<String>,
+    pub(super) versions: (String, String, u64, u64),
 }
 
 /// What a seed did.
@@ -62,32 +60,32 @@ pub(super) struct Report {
 
 /// See the module's documentation.
 pub(super) struct Simulation {
-    random: Random,
-    trace: Trace,
-    checks: Checks,
-    events: BTreeMap<String, u64>,
-    root: tempfile::TempDir,
-    boot: u64,
-    world: Option<World>,
-    model: Model,
-    windows: Windows,
-    variant: usize,
-    generation: u64,
-    now: Now,
-    tokens: HashMap<usize, Minted>,
-    revoked: BTreeMap<usize, u64>,
-    running: Vec<Running>,
-    started: u64,
-    expected: BTreeMap<String, Expected>,
+    pub(super) random: Random,
+    pub(super) trace: Trace,
+    pub(super) checks: Checks,
+    pub(super) events: BTreeMap<String, u64>,
+    pub(super) root: tempfile::TempDir,
+    pub(super) boot: u64,
+    pub(super) world: Option<World>,
+    pub(super) model: Model,
+    pub(super) windows: Windows,
+    pub(super) variant: usize,
+    pub(super) generation: u64,
+    pub(super) now: Now,
+    pub(super) tokens: HashMap<usize, Minted>,
+    pub(super) revoked: BTreeMap<usize, u64>,
+    pub(super) running: Vec<Running>,
+    pub(super) started: u64,
+    pub(super) expected: BTreeMap<String, Expected>,
     /// Requests whose first byte the upstream saw.
-    seen: BTreeSet<String>,
-    bill: BTreeMap<Principal, u64>,
+    pub(super) seen: BTreeSet<String>,
+    pub(super) bill: BTreeMap<Principal, u64>,
     /// The ledger has not seen the plan in force.
-    replanned: bool,
+    pub(super) replanned: bool,
     /// The log's lines as last read.
-    lines: Vec<Vec<u8>>,
+    pub(super) lines: Vec<Vec<u8>>,
     /// The writer does nothing until then.
-    stalled_until: u64,
+    pub(super) stalled_until: u64,
 }
 
 /// Runs `steps` steps of `seed`.
@@ -152,15 +150,15 @@ impl Simulation {
         }
     }
 
-    fn world(&mut self) -> &mut World {
+    pub(super) fn world(&mut self) -> &mut World {
         self.world.as_mut().expect("a gateway runs between steps")
     }
 
-    fn happened(&mut self, what: &str) {
+    pub(super) fn happened(&mut self, what: &str) {
         *self.events.entry(what.to_owned()).or_default() += 1;
     }
 
-    fn note(&mut self, line: String) {
+    pub(super) fn note(&mut self, line: String) {
         self.trace.note(line);
     }
 
@@ -188,7 +186,7 @@ impl Simulation {
         }
     }
 
-    fn pass(&mut self, grains: u64) {
+    pub(super) fn pass(&mut self, grains: u64) {
         self.now.mono_ns += grains * GRAIN_NS;
         self.now.wall_ns += grains * GRAIN_NS;
     }
@@ -508,97 +506,12 @@ impl Simulation {
         self.books()
     }
 
-    /// The ledger against the model, and both against the upstream's bill.
-    fn books(&mut self) -> Result<(), Breach> {
-        let accounts = self.model.accounts.clone();
-        for (principal, account) in accounts {
-            let spent = self.world().spent(principal);
-            let bill = self.bill.get(&principal).copied().unwrap_or_default();
-            let said = || format!("{principal:?}: {account:?}, the ledger says {spent}, the upstream's bill is {bill}");
-            self.checks.check(Invariant::Spend, spent == account.spent, said)?;
-            let in_flight = account.spent + account.held;
-            self.checks.check(Invariant::Cap, bill <= in_flight && in_flight <= account.cap_max, said)?;
-        }
-        Ok(())
-    }
-
     fn log(&mut self) -> Result<(), Breach> {
         let now = self.now;
         if now.mono_ns >= self.stalled_until {
             self.world().drain(now);
         }
         Ok(())
-    }
-
-    /// Drains the log and reads all of it.
-    fn audit(&mut self) -> Result<(), Breach> {
-        let now = self.now;
-        if now.mono_ns < self.stalled_until {
-            return Ok(());
-        }
-        self.world().drain(now);
-        let joined = self.read()?;
-        self.compare(&joined)
-    }
-
-    fn read(&mut self) -> Result<Joined, Breach> {
-        let records = self.world().verify();
-        let chain = records.is_ok();
-        self.checks.check(Invariant::Chain, chain, || format!("{records:?}"))?;
-        let log = self.world().log();
-        let lines: Vec<Vec<u8>> = log
-            .iter()
-            .flat_map(|(_, bytes)| bytes.split_inclusive(|b| *b == b'\n'))
-            .filter(|line| line.starts_with(b"{\"kind\""))
-            .map(<[u8]>::to_vec)
-            .collect();
-        let kept = lines.starts_with(&self.lines);
-        self.checks.check(Invariant::Append, kept, || "the log is another than before".to_owned())?;
-        let joined = Joined::read(lines.iter().map(Vec::as_slice))?;
-        self.lines = lines;
-        Ok(joined)
-    }
-
-    fn compare(&mut self, joined: &Joined) -> Result<(), Breach> {
-        let standing: BTreeSet<String> = self
-            .running
-            .iter()
-            .filter(|running| matches!(running.task.at(), At::Send | At::Answer))
-            .map(|running| running.task.id())
-            .collect();
-        for id in &standing {
-            let logged = joined.requests.get(id);
-            let open = logged.is_some_and(|logged| logged.intent && logged.reason.is_none());
-            self.checks.check(Invariant::Intent, open, || format!("{id} is on its way: {logged:?}"))?;
-        }
-        for id in &self.seen {
-            let intent = joined.requests.get(id).is_some_and(|logged| logged.intent);
-            self.checks.check(Invariant::Intent, intent, || id.clone())?;
-        }
-        for (id, logged) in &joined.requests {
-            let known = standing.contains(id) || self.expected.contains_key(id);
-            self.checks.check(Invariant::Known, known, || format!("{id}: {logged:?}"))?;
-        }
-        let mut counted = 0;
-        for (id, expected) in &self.expected {
-            let Some(logged) = joined.requests.get(id) else {
-                counted += u64::from(expected.countable);
-                self.checks
-                    .check(Invariant::Outcome, expected.countable, || format!("{id}: {expected:?} is not recorded"))?;
-                continue;
-            };
-            let said = || format!("{id}: {expected:?}, the log has {logged:?}");
-            let reason = expected.reason.map_or("unknown", Reason::code);
-            let invariant = if expected.lost { Invariant::Unknown } else { Invariant::Outcome };
-            // Of what a full ring refuses, the record may have room where the call had none.
-            self.checks.check(invariant, logged.reason.as_deref() == Some(reason), said)?;
-            self.checks.check(Invariant::Settled, logged.settled == expected.settled, said)?;
-            self.checks.check(Invariant::Snapshot, logged.versions == expected.versions, said)?;
-        }
-        // Not all counts are summaries yet: those of this second are not.
-        self.checks.check(Invariant::Counted, joined.summarised <= counted, || {
-            format!("{} are counted, {counted} were told and not recorded", joined.summarised)
-        })
     }
 
     fn reload(&mut self) -> Result<(), Breach> {
@@ -621,7 +534,7 @@ impl Simulation {
         Ok(())
     }
 
-    fn publish_revoked(&mut self) {
+    pub(super) fn publish_revoked(&mut self) {
         let revoked = self.revoked.iter().map(|(subject, until)| {
             let Some(subject) = SUBJECTS.get(*subject) else { unreachable!("only subjects are revoked") };
             let user = UserId { issuer: subject.issuer.into(), subject: subject.name.into() };
@@ -633,92 +546,12 @@ impl Simulation {
         self.world().revoke(revoked, generation);
     }
 
-    /// The process is killed, now or in the middle of the log's next write, and another one starts.
-    fn crash(&mut self) -> Result<(), Breach> {
-        let next = self.next_dir();
-        let now = self.now;
-        // All of the write, and the rings not yet released, is the case that cursors are for.
-        let cut = match self.random.below(6) {
-            0..3 => None,
-            3 => Some(256),
-            _ => Some(self.random.below(256)),
-        };
-        match cut {
-            Some(cut) => self.world().killed_writing(&next, cut, now),
-            None => self.world().killed(&next),
-        }
-        self.note(format!("crash, cut {cut:?}, {} on their way", self.running.len()));
-        self.happened(if cut.is_some() { "crashes in a write" } else { "crashes" });
-        let lost: Vec<Running> = std::mem::take(&mut self.running);
-        for running in &lost {
-            if matches!(running.task.at(), At::Send | At::Answer) {
-                let versions = running.versions.clone();
-                let expected = Expected { reason: None, settled: None, countable: false, lost: true, versions };
-                self.expected.insert(running.task.id(), expected);
-            }
-        }
-        drop(lost);
-        self.model.died();
-        let old = self.root.path().join(format!("boot-{}", self.boot - 1));
-        self.world = None;
-        if old.exists() {
-            let _ = std::fs::remove_dir_all(old);
-        }
-        self.open(next)
-    }
-
-    /// The process drains, ends, and another one starts where it left.
-    fn restart(&mut self) -> Result<(), Breach> {
-        self.quiesce()?;
-        let now = self.now;
-        let Some(world) = self.world.take() else { unreachable!("a gateway runs between steps") };
-        let dir = world.close(now);
-        self.closed(&dir)?;
-        self.model.died();
-        self.note("restart".to_owned());
-        self.happened("restarts");
-        self.boot += 1;
-        self.open(dir)
-    }
-
-    fn next_dir(&mut self) -> PathBuf {
-        self.boot += 1;
-        self.root.path().join(format!("boot-{}", self.boot))
-    }
-
-    fn open(&mut self, dir: PathBuf) -> Result<(), Breach> {
-        let down = 1 + self.random.below(500);
-        self.pass(down);
-        self.variant = self.random.index(VARIANTS.len());
-        self.generation += 1;
-        self.stalled_until = 0;
-        self.replanned = true;
-        self.world = Some(World::open(&dir, &VARIANTS[self.variant], self.generation, self.now));
-        self.publish_revoked();
-        self.books()?;
-        let joined = self.read()?;
-        self.compare(&joined)
-    }
-
     /// Every request on its way comes to an end.
-    fn quiesce(&mut self) -> Result<(), Breach> {
+    pub(super) fn quiesce(&mut self) -> Result<(), Breach> {
         while let Some(last) = self.running.len().checked_sub(1) {
             self.pass(1);
             self.log()?;
             self.advance(last)?;
-        }
-        Ok(())
-    }
-
-    /// After a clean end: nothing is held, nothing is leased, all books agree.
-    fn closed(&mut self, dir: &std::path::Path) -> Result<(), Breach> {
-        let (spent, open) = world::closed_books(dir, self.now);
-        self.checks.check(Invariant::Holds, !open, || "a lease is open".to_owned())?;
-        for (principal, account) in &self.model.accounts {
-            let ledger = spent.get(&world::key(*principal)).copied().unwrap_or_default();
-            let said = || format!("{principal:?}: {account:?}, the ledger says {ledger}");
-            self.checks.check(Invariant::Spend, ledger == account.spent, said)?;
-            self.checks.check(Invariant::Holds, account.held == 0, said)?;
         }
         Ok(())
     }
@@ -736,32 +569,4 @@ impl Simulation {
         }
         Ok(())
     }
-}
-
-/// The token itself: signing is the dearest part of a request, so one is signed once in a process.
-fn signed(subject: usize, minted: Minted) -> String {
-    static SIGNED: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
-    let Minted { flaw, issued, expires } = minted;
-    let who = &SUBJECTS[subject];
-    let issuer = if flaw == Flaw::Issuer { issuer_url("nobody") } else { issuer_url(who.issuer) };
-    let audience = if flaw == Flaw::Audience { "https://other.example.com" } else { AUDIENCE };
-    let claims = json!({
-        "iss": issuer, "aud": audience, "sub": who.name, "org_id": who.tenant, "scope": who.scopes,
-        "iat": issued, "exp": expires,
-    });
-    let kid = if flaw == Flaw::Key { "key-9" } else { "key-1" };
-    let header = json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}).to_string();
-    let mut all = SIGNED.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = format!("{header}{claims}");
-    let token = all.entry(name).or_insert_with(|| {
-        world::issuer().sign_parts(header.as_bytes(), claims.to_string().as_bytes()).expect("a token")
-    });
-    if flaw != Flaw::Signature {
-        return token.clone();
-    }
-    let dot = token.rfind('.').expect("a token has three parts");
-    let other = if token.as_bytes()[dot + 9] == b'A' { "B" } else { "A" };
-    let mut broken = token.clone();
-    broken.replace_range(dot + 9..dot + 10, other);
-    broken
 }
