@@ -66,6 +66,7 @@ pub(super) struct Simulation {
     pub(super) events: BTreeMap<String, u64>,
     pub(super) root: tempfile::TempDir,
     pub(super) boot: u64,
+    pub(super) sweeps: u64,
     pub(super) world: Option<World>,
     pub(super) model: Model,
     pub(super) windows: Windows,
@@ -131,6 +132,7 @@ impl Simulation {
             events: BTreeMap::new(),
             root,
             boot: 0,
+            sweeps: 0,
             world: Some(world),
             model: Model::default(),
             windows: Windows::default(),
@@ -406,7 +408,9 @@ impl Simulation {
         self.decides(&running, reached == At::Send, "Send", reached)?;
         self.happened("admitted");
         for (principal, rate) in call.limits() {
-            self.windows.admitted(principal, rate, self.boot, call.mono_ns, &mut self.checks)?;
+            // A sweep forgets what has drained by then; a request whose head came before it and whose body came
+            // after it is judged by its own, earlier instant, for which that had not drained.
+            self.windows.admitted(principal, rate, self.boot << 32 | self.sweeps, call.mono_ns, &mut self.checks)?;
         }
         self.running.push(running);
         Ok(())
@@ -496,6 +500,7 @@ impl Simulation {
             0 => {
                 self.world().sweep(now);
                 self.model.swept(now.mono_ns);
+                self.sweeps += 1;
             }
             1 => {
                 self.world().fold(now);
