@@ -280,6 +280,9 @@ impl<'a> Mob<'a> {
                 self.advance((key & 0xffff_ffff) as usize, (key >> 32) as u32);
             }
         }
+        // Nobody waits any longer.
+        let waiting = self.slots.iter().filter_map(|(_, client)| client.as_ref()?.due);
+        self.outcome.given_up += if self.args.kind.habit() == Habit::Call { waiting.count() as u64 } else { 0 };
         self.outcome.p50_ns = self.latencies.quantile(0.50);
         self.outcome.p99_ns = self.latencies.quantile(0.99);
         Ok(self.outcome)
