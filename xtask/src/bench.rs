@@ -30,6 +30,7 @@ mod lab;
 mod load;
 mod measure;
 mod offender;
+mod overload;
 pub(crate) mod peers;
 mod proc;
 mod report;
@@ -86,6 +87,19 @@ pub(crate) struct Args {
     /// With --flood: a later answer is not on time, milliseconds after its request was due.
     #[arg(long, default_value_t = 50)]
     deadline_ms: u64,
+    /// Measure instead what ten times the load it can carry does to the gateway, and to a tenant that behaves.
+    #[arg(long, conflicts_with_all = ["rows", "flood"])]
+    overload: bool,
+    /// With --overload: how long, minutes.
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// With --overload: demand, in multiples of what the gateway can carry.
+    #[arg(long, default_value_t = 10.0)]
+    factor: f64,
+    /// With --overload: what the gateway may use of a core, percent; 100 for no bound. With little of it, the load
+    /// generator can really ask for ten times what it can do.
+    #[arg(long, default_value_t = 20)]
+    gateway_share: u32,
     /// Succeed although a row's program is not installed.
     #[arg(long)]
     allow_missing: bool,
@@ -100,6 +114,9 @@ enum Part {
     /// Opens a connection per attempt, far over the limit.
     #[command(hide = true)]
     Offend(offender::Args),
+    /// Is one kind of client of an overload.
+    #[command(hide = true)]
+    Mob(overload::mob::Args),
 }
 
 /// Runs the benchmark, or one part of it.
@@ -110,7 +127,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     match &args.part {
         Some(Part::Load(part)) => load::run(part),
         Some(Part::Offend(part)) => offender::run(part),
+        Some(Part::Mob(part)) => overload::mob::run(part),
         None if args.flood => run_flood(&args),
+        None if args.overload => run_overload(&args),
         None => run_rows(&args),
     }
 }
@@ -125,6 +144,12 @@ fn run_flood(args: &Args) -> Result<()> {
         deadline_ms: args.deadline_ms,
     };
     flood::run(&lab, sizes, &network)
+}
+
+fn run_overload(args: &Args) -> Result<()> {
+    let (lab, network) = set_up(args, true)?;
+    let sizes = overload::Sizes { minutes: args.minutes, factor: args.factor, gateway_share: args.gateway_share };
+    overload::run(&lab, sizes, &network)
 }
 
 fn run_rows(args: &Args) -> Result<()> {

@@ -62,6 +62,7 @@ pub(super) fn build(binary: &Path) -> Result<()> {
 pub(super) struct Gateway {
     server: Server,
     address: SocketAddrV4,
+    metrics: SocketAddrV4,
     binary: PathBuf,
     directory: PathBuf,
 }
@@ -88,12 +89,22 @@ impl Gateway {
         command.arg("run").arg("--config").arg(&file).current_dir(&directory);
         let mut server = Server::start(name, &mut command, &lab.cores.server, &directory)?;
         server.wait_ready(metrics, "/readyz")?;
-        Ok(Self { server, address, binary: binary.to_owned(), directory })
+        Ok(Self { server, address, metrics, binary: binary.to_owned(), directory })
     }
 
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddrV4 {
         self.address
+    }
+
+    /// Where its metrics are.
+    pub(super) fn metrics(&self) -> SocketAddrV4 {
+        self.metrics
+    }
+
+    /// Where its log is.
+    pub(super) fn audit(&self) -> PathBuf {
+        self.directory.join("audit")
     }
 
     /// Its process.

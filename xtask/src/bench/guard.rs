@@ -27,7 +27,7 @@ pub(super) fn refuses_bad_tokens(server: SocketAddrV4, good: &str) -> Result<()>
 }
 
 /// The token with the first character of its signature changed, which changes six of its bits.
-fn forge(token: &str) -> Result<String> {
+pub(super) fn forge(token: &str) -> Result<String> {
     let (signed, signature) = token.rsplit_once('.').context("a token has three parts")?;
     let rest = signature.get(1..).context("a token has a signature")?;
     let first = if signature.starts_with('A') { 'B' } else { 'A' };

@@ -52,6 +52,17 @@ impl Host {
         Self { facts: facts(lab, network, load), caveats }
     }
 
+    /// For the overload.
+    pub(super) fn describe_overload(lab: &Lab, network: &str, load: String) -> Self {
+        let caveats = vec![
+            "Clients, backend and gateway share this machine's cores; the mob is nice, the polite callers are not."
+                .to_owned(),
+            "Demand is what was due; what found no free connection was not sent, and is said to be so.".to_owned(),
+            "The audit log grows by design: it is shown and not judged.".to_owned(),
+        ];
+        Self { facts: facts(lab, network, load), caveats }
+    }
+
     /// For `latest.json`.
     pub(super) fn to_json(&self) -> Value {
         let facts: serde_json::Map<String, Value> =

@@ -79,6 +79,12 @@ pub(super) fn exact_timers() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
 }
 
+/// Lets others go first: raises the niceness of the process to `nice`.
+pub(super) fn be_nice(nice: libc::c_int) {
+    // SAFETY: setpriority touches no memory.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
 /// Moves the process, while it has one thread, into a network namespace of its own with `lo` up.
 ///
 /// # Errors
