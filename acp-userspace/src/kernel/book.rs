@@ -1,5 +1,5 @@
 //! Who has verified from which source, and so: whether refusing the source would refuse one user alone. Pure: the
-//! control thread feeds it.
+//! control thread feeds it through [`super::penalty::PenaltyBook`].
 //!
 //! A source is an IPv4 address or an IPv6 /64. It is *exclusive* to a user when nobody else verified from it while that
 //! user did over at least [`CONNECTIONS_MIN`] connections and [`LEARNED_NS`] (THREATS A1: judged by user, for a tenant's
