@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_penalty_neither_lengthens_nor_doubles_it() {
+    fn threat_a02_what_comes_during_a_penalty_neither_lengthens_nor_doubles_it() {
         let mut book = book();
         assert_eq!(offend(&mut book, 100 * S), Some(5));
         assert_eq!(offend(&mut book, 104 * S), None);
