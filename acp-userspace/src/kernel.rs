@@ -11,6 +11,7 @@
 //! locked out. Nothing a client sends unauthenticated starts, lengthens or renews one (THREATS A2). A tier is never
 //! claimed that was not reached: what is missing is said, line by line.
 
+pub mod book;
 mod bpf;
 mod caps;
 mod cgroup;

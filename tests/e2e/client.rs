@@ -70,8 +70,12 @@ impl Client {
 
     /// The same with a gateway that may be gone.
     pub(crate) fn try_connect(gateway: SocketAddr) -> Option<Self> {
+        Self::connect_from(Ipv4Addr::new(127, 9, 9, SOURCES.fetch_add(1, Ordering::Relaxed).clamp(1, 254)), gateway)
+    }
+
+    /// The same from this address, which others may use too.
+    pub(crate) fn connect_from(source: Ipv4Addr, gateway: SocketAddr) -> Option<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        let source = Ipv4Addr::new(127, 9, 9, SOURCES.fetch_add(1, Ordering::Relaxed).clamp(1, 254));
         socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into()).expect("a loopback address");
         socket.connect(&gateway.into()).ok()?;
         socket.set_read_timeout(Some(READ_TIMEOUT)).expect("a timeout");

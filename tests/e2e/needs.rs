@@ -1,6 +1,7 @@
 //! What operators need, line by line: a gateway without privileges, a second signal that ends it, records that are
 //! evidence.
 
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::backend::{Backend, Gate, Then, json as answer_json};
-use crate::client::get;
+use crate::client::{Client, get};
 use crate::process::{Process, wait_for};
 use crate::site::{Extra, Gateway, Site, crm, token, token_with};
 
@@ -144,4 +145,29 @@ fn need_b13_records_are_evidence() {
     for field in ["instance", "boot", "version", "key"] {
         assert!(header["segment"][field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {header}");
     }
+}
+
+/// Two users of one tenant behind one address: the gateway sees it, and neither is refused for it.
+#[test]
+fn threat_a01_two_users_of_one_tenant_behind_one_address_are_seen_to_share_it() {
+    let backend = Backend::plain();
+    let kernel = Some("mode = \"off\"\nloopback = true");
+    let site = Site::new(&Extra { sections: &sections(&backend), kernel, ..Extra::default() });
+    let gateway = site.start();
+    let sources = |class: &str| {
+        let metrics = String::from_utf8(gateway.admin("/metrics").body).expect("text");
+        let name = format!("acp_kernel_sources{{class=\"{class}\"}} ");
+        metrics.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned).expect("a figure")
+    };
+    let call = |user: &str| {
+        let mut client = Client::connect_from(Ipv4Addr::new(127, 8, 8, 8), gateway.address).expect("a connection");
+        assert_eq!(client.ask(get("/tools/crm/x", &token(user))).status, 200);
+    };
+    call("auth0|alice");
+    wait_for("the source to be known", || (sources("unknown") == "1").then_some(()));
+    call("auth0|bob");
+    wait_for("the source to be shared", || (sources("shared") == "1").then_some(()));
+    assert_eq!((sources("unknown").as_str(), sources("exclusive").as_str()), ("0", "0"));
+    call("auth0|alice");
+    gateway.stop();
 }

@@ -173,6 +173,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             workers: (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect(),
             signals_lost: Count::default(),
+            reports_lost: Count::default(),
         });
         let status = Arc::new(Status::default());
         status.ledger_ok.store(true, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 //! number is bounded, and none names a user, tenant or token.
 
 use std::fmt;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use prometheus_client::collector::Collector;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::admin::Surface;
+use super::status::Status;
 use crate::reason::Reason;
 use crate::server::metrics::{LATENCY_BOUNDS_US, WorkerMetrics};
 
@@ -67,6 +69,11 @@ impl Collector for Gathering {
                 "Connections of sources under penalty refused, before accept or at it.",
                 get(&status.kernel_refused),
             ),
+            (
+                "acp_kernel_penalties_observed",
+                "Penalties earned by sources that nobody declared; nothing was refused by them.",
+                get(&status.kernel_observed),
+            ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
             ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
             ("acp_clock_jumps", "Jumps of the wall clock beyond identity.leeway.", get(&status.clock_jumps)),
@@ -102,11 +109,23 @@ impl Collector for Gathering {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        sources(&mut encoder, status)?;
         let tier = ConstGauge::new(1_i64);
         let help = "The kernel tier reached; see docs/kernel.md.";
         let mut family = encoder.encode_descriptor("acp_kernel_tier", help, None, tier.metric_type())?;
         tier.encode(family.encode_family(&[("tier", status.tier_name().as_str())])?)
     }
+}
+
+fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let counts = *status.kernel_sources.lock().unwrap_or_else(PoisonError::into_inner);
+    let help = "Sources that requests verified from, by class; see docs/kernel.md.";
+    let mut family = encoder.encode_descriptor("acp_kernel_sources", help, None, MetricType::Gauge)?;
+    for (class, value) in [("unknown", counts.unknown), ("exclusive", counts.exclusive), ("shared", counts.shared)] {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(family.encode_family(&[("class", class)])?)?;
+    }
+    Ok(())
 }
 
 fn get(count: &AtomicU64) -> u64 {

@@ -27,6 +27,7 @@ use crate::clock::{Now, mono_ns};
 use crate::config::resolved::Issuer;
 use crate::identity::Keys;
 use crate::ids::TenantId;
+use crate::kernel::book::Principal;
 use crate::kernel::penalty::PenaltyBook;
 use crate::kernel::source::Sources;
 use crate::kernel::{ConnClosed, KernelPlane};
@@ -113,6 +114,8 @@ struct Service {
     reloads: Reloads,
     watch: Option<Watch>,
     clock: WallClock,
+    /// As last looked at.
+    reports_lost: u64,
 }
 
 impl Service {
@@ -149,6 +152,7 @@ impl Service {
             reloads: Reloads::default(),
             watch,
             clock: WallClock::default(),
+            reports_lost: 0,
             parts,
         })
     }
@@ -247,6 +251,10 @@ impl Service {
     }
 
     fn hear_workers(&mut self) {
+        let lost = self.parts.shared.reports_lost.value();
+        if std::mem::replace(&mut self.reports_lost, lost) != lost {
+            self.book.lost(mono_ns());
+        }
         while let Ok((worker, queue)) = self.parts.queues.try_recv() {
             if self.queues.len() <= worker {
                 self.queues.resize_with(worker + 1, || None);
@@ -263,8 +271,12 @@ impl Service {
     fn hear(&mut self, signal: Signal) {
         match signal {
             Signal::KeyWanted(wanted) => self.ask_key(wanted),
-            Signal::IgnoredLimit { source, tenant } => self.ignored(source, &tenant),
-            Signal::Verified { source, tenant } => {
+            Signal::IgnoredLimit { source, tenant, who } => {
+                self.ignored(source, &tenant);
+                self.observed(source, &tenant, who);
+            }
+            Signal::Verified { source, tenant, who } => {
+                self.book.saw(source, who, mono_ns());
                 if self.book.verified(source, &tenant, mono_ns()) {
                     self.pardon(source, "another tenant verified from there");
                 }
@@ -305,6 +317,22 @@ impl Service {
         }
     }
 
+    /// What a source that nobody declared would have earned: its user is not named, for events cannot be erased.
+    fn observed(&mut self, source: IpAddr, tenant: &TenantId, who: Principal) {
+        let now = mono_ns();
+        let Some(penalty) = self.book.would_refuse(source, who, now) else { return };
+        self.parts.status.kernel_observed.fetch_add(1, Ordering::Relaxed);
+        let secs = penalty.until_ns.saturating_sub(now).div_ceil(1_000_000_000);
+        let detail = vec![
+            ("source", text(source)),
+            ("tenant", text(&tenant.tenant)),
+            ("issuer", text(&tenant.issuer)),
+            ("seconds", Detail::Number(secs)),
+            ("mode", text("observe")),
+        ];
+        self.event(EventKind::KernelPenalty, detail);
+    }
+
     fn pardon(&mut self, source: IpAddr, why: &str) -> bool {
         match self.parts.plane().pardon(source) {
             Ok(true) => {
@@ -335,6 +363,8 @@ impl Service {
         status.kernel_closed.store(stats.closed, Ordering::Relaxed);
         status.kernel_lost.store(stats.lost, Ordering::Relaxed);
         status.kernel_penalties.store(self.parts.plane().penalties(mono_ns()).len() as u64, Ordering::Relaxed);
+        let classes = self.book.classes(mono_ns());
+        *status.kernel_sources.lock().unwrap_or_else(PoisonError::into_inner) = classes;
         *status.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = self.parts.audit_health.trouble();
         let numbers = self.parts.audit_health.numbers();
         status.audit_records.store(numbers.records, Ordering::Relaxed);

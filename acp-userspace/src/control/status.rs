@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::clock::mono_ns;
 use crate::kernel::Tier;
+use crate::kernel::book::Counts;
 use crate::server::Shared;
 
 /// A worker that has not looked at its shared state for this long counts as stuck.
@@ -45,6 +46,10 @@ pub struct Status {
     pub kernel_closed: AtomicU64,
     /// Sources under penalty now.
     pub kernel_penalties: AtomicU64,
+    /// Penalties that sources earned which nobody declared: said, not enforced.
+    pub kernel_observed: AtomicU64,
+    /// Sources by class.
+    pub kernel_sources: Mutex<Counts>,
     /// Reloads accepted.
     pub reloads: AtomicU64,
     /// The tier reached, and a line for each thing that is missing.

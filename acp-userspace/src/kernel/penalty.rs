@@ -10,6 +10,9 @@
 //! Another tenant verified from the source proves the declaration wrong: the penalty ends at once and none begins for
 //! [`SHARED_NS`].
 //!
+//! A source that nobody declared but that one user alone verifies from ([`SourceBook`]) is judged by the same counts, and
+//! what it would earn is only said (THREATS A1): its address may be a load balancer's.
+//!
 //! **Invariants.** At most [`SOURCES_MAX`] sources are kept; a full book learns nothing, and never forgets a source
 //! that is under penalty, was found shared, or has a record to decay. No penalty is longer than [`PENALTY_MAX_NS`].
 
@@ -20,6 +23,7 @@ use std::sync::Arc;
 use acp_ebpf::{Penalty, SourceKey};
 use hashbrown::HashMap;
 
+use super::book::{Class, Counts, Principal, SourceBook};
 use super::gate::HELD_MAX;
 use super::source::Sources;
 use crate::config::resolved::KernelConfig;
@@ -51,6 +55,7 @@ pub struct PenaltyBook {
     ignored_max: usize,
     first_ns: u64,
     book: HashMap<SourceKey, Record>,
+    seen: SourceBook,
 }
 
 /// What is known of one source.
@@ -70,7 +75,7 @@ impl PenaltyBook {
     /// An empty book.
     #[must_use]
     pub fn new(kernel: &KernelConfig, sources: Arc<Sources>) -> Self {
-        let mut book = Self { sources, ignored_max: 1, first_ns: 0, book: HashMap::new() };
+        let mut book = Self { sources, ignored_max: 1, first_ns: 0, book: HashMap::new(), seen: SourceBook::default() };
         book.configure(kernel, Arc::clone(&book.sources));
         book
     }
@@ -107,6 +112,45 @@ impl PenaltyBook {
         let was_penalised = now_ns < record.until_ns;
         *record = Record { shared_until_ns: now_ns.saturating_add(SHARED_NS), ..Record::default() };
         was_penalised
+    }
+
+    /// A user who verified as `who` from the socket peer `source`, which nobody declared, ignored a 429 as in
+    /// [`PenaltyBook::ignored`]. Returns the penalty that this one would have earned: nothing is to be refused by it.
+    pub fn would_refuse(&mut self, source: IpAddr, who: Principal, now_ns: u64) -> Option<Penalty> {
+        let key = SourceKey::of_ip(source);
+        let undeclared = self.sources.owner(source).is_none() && !self.sources.is_exempt(source);
+        if !undeclared || self.seen.class(key, now_ns) != Class::Exclusive(who) {
+            return None;
+        }
+        let (ignored_max, first_ns) = (self.ignored_max, self.first_ns);
+        let record = self.record(key, now_ns)?;
+        if now_ns < record.until_ns {
+            return None;
+        }
+        record.count(now_ns, ignored_max).then(|| record.penalise(now_ns, first_ns))
+    }
+
+    /// `who` verified from the socket peer `source`, for the first time on a connection.
+    pub fn saw(&mut self, source: IpAddr, who: Principal, now_ns: u64) {
+        if self.sources.is_exempt(source) {
+            return;
+        }
+        let key = SourceKey::of_ip(source);
+        let shared = self.seen.verified(key, who, now_ns);
+        if shared && self.sources.owner(source).is_none() {
+            self.book.remove(&key);
+        }
+    }
+
+    /// A report of who verified from where was lost.
+    pub fn lost(&mut self, now_ns: u64) {
+        self.seen.lost(now_ns);
+    }
+
+    /// How many sources are of which class.
+    #[must_use]
+    pub fn classes(&self, now_ns: u64) -> Counts {
+        self.seen.counts(now_ns)
     }
 
     /// The source's record, made if there is room for it.
@@ -164,6 +208,8 @@ mod tests {
 
     use super::*;
     use crate::config::resolved::{Cidr, DeclaredSource, KernelMode};
+    use crate::ids::Key128;
+    use crate::kernel::book::{CONNECTIONS_MIN, LEARNED_NS};
 
     const S: u64 = SECOND_NS;
 
@@ -226,6 +272,42 @@ mod tests {
         assert_eq!(book.book.len(), 0, "and nothing was written down");
     }
 
+    /// Ten ignored 429s of user `n` of acme from an address that nobody declared.
+    fn offend_undeclared(book: &mut PenaltyBook, n: u8, now_ns: u64) -> bool {
+        (0..10).any(|_| book.would_refuse(ip("192.0.2.1"), user(n), now_ns).is_some())
+    }
+
+    fn user(n: u8) -> Principal {
+        Principal { user: Key128([n; 16]), tenant: tenant("acme").key() }
+    }
+
+    fn learn(book: &mut PenaltyBook, n: u8, from_ns: u64) -> u64 {
+        (0..CONNECTIONS_MIN).for_each(|_| book.saw(ip("192.0.2.1"), user(n), from_ns));
+        from_ns + LEARNED_NS
+    }
+
+    #[test]
+    fn threat_a01_a_learned_source_is_judged_by_its_one_user_and_no_other() {
+        let mut book = book();
+        let now = learn(&mut book, 1, S);
+        assert!(!offend_undeclared(&mut book, 1, now - 1), "not learned yet");
+        assert!(!offend_undeclared(&mut book, 2, now), "not the one it was learned of");
+        assert!(offend_undeclared(&mut book, 1, now));
+        book.saw(ip("192.0.2.1"), user(2), now + 60 * S);
+        assert!(!offend_undeclared(&mut book, 1, now + 120 * S), "two users of one tenant behind one address");
+        assert!(!offend_undeclared(&mut book, 2, now + 120 * S));
+        assert_eq!(book.ignored(ip("192.0.2.1"), &tenant("acme"), now), None, "and nothing is enforced");
+    }
+
+    #[test]
+    fn threat_a01_a_tenant_behind_a_trusted_balancer_is_never_judged() {
+        let proxies = [Cidr { address: ip("192.0.2.0"), prefix: 24 }];
+        let mut book = PenaltyBook::new(&config(), Arc::new(Sources::new(&config(), &proxies)));
+        let now = learn(&mut book, 1, S);
+        assert!(!offend_undeclared(&mut book, 1, now));
+        assert_eq!(book.classes(now), Counts::default(), "nor learned of");
+    }
+
     #[test]
     fn repetition_doubles_to_a_minute_and_good_conduct_halves_again() {
         let (mut book, mut now) = (book(), 100 * S);
@@ -240,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_penalty_neither_lengthens_nor_doubles_it() {
+    fn threat_a02_what_comes_during_a_penalty_neither_lengthens_nor_doubles_it() {
         let mut book = book();
         assert_eq!(offend(&mut book, 100 * S), Some(5));
         assert_eq!(offend(&mut book, 104 * S), None);

@@ -79,7 +79,9 @@ impl Sources {
         &self.inert
     }
 
-    fn is_exempt(&self, ip: IpAddr) -> bool {
+    /// Whether the socket peer `ip` is never refused, whatever is known of it: a trusted proxy, or loopback.
+    #[must_use]
+    pub fn is_exempt(&self, ip: IpAddr) -> bool {
         let loopback = ip.to_canonical().is_loopback();
         (loopback && !self.loopback) || self.trusted_proxies.iter().any(|proxies| proxies.contains(ip))
     }

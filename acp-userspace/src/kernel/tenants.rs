@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_keeps_its_slot_and_a_slot_its_tenant() {
+    fn threat_a32_a_tenant_keeps_its_slot_and_a_slot_its_tenant() {
         let tenants = Tenants::default();
         let (a, b) = (tenants.slot(&tenant(1)), tenants.slot(&tenant(2)));
         assert_ne!(a, b);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn one_tenant_too_many_is_unattributed_and_takes_nobodys_slot() {
+    fn threat_a32_one_tenant_too_many_is_unattributed_and_takes_nobodys_slot() {
         let tenants = Tenants::default();
         for i in 0..SLOTS_MAX {
             assert_ne!(tenants.slot(&tenant(i)), TenantSlot::UNATTRIBUTED);

@@ -9,7 +9,7 @@ use super::body::Body;
 use super::connection::Connection;
 use super::runtime;
 use super::sweep::{Cut, Phase};
-use super::worker::{KeyWanted, Signal};
+use super::worker::{KeyWanted, Signal, principal};
 use crate::audit::ring::Position;
 use crate::clock::{mono_ns, tick_ns};
 use crate::config::resolved::Issuer;
@@ -70,7 +70,8 @@ impl Carrier for ClientBody<'_> {
     }
 
     fn ignored_limit(&mut self, identity: &Identity) {
-        let signal = Signal::IgnoredLimit { source: self.conn.peer.ip(), tenant: identity.tenant.clone() };
+        let (source, who) = (self.conn.peer.ip(), principal(identity));
+        let signal = Signal::IgnoredLimit { source, tenant: identity.tenant.clone(), who };
         self.conn.worker.signal(signal);
     }
 

@@ -20,6 +20,7 @@ use crate::http::head::{self, RequestHead};
 use crate::http::{forwarded, proxy};
 use crate::identity::ConnectionToken;
 use crate::ids::Key128;
+use crate::kernel::book::Principal;
 use crate::pipeline::{self, Governed, Inbound, Refused};
 use crate::reason::Reason;
 
@@ -49,8 +50,12 @@ pub(super) struct Connection {
     pub(super) bound: Option<Key128>,
     /// Several tenants were seen: the kernel's ledger calls the socket mixed, and nothing it is told changes that.
     pub(super) mixed: bool,
-    /// It comes from a source that is declared to be one tenant's.
-    pub(super) declared: bool,
+    /// Its source may be learned of: no trusted proxy, no loopback.
+    pub(super) watched: bool,
+    /// Who was reported last to have verified here.
+    pub(super) reported: Option<Principal>,
+    /// Reports made, up to a bound.
+    pub(super) reports: u8,
     /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
     /// The client's end of stream was read.
@@ -74,7 +79,9 @@ impl Connection {
             token: ConnectionToken::default(),
             bound: None,
             mixed: false,
-            declared: false,
+            watched: false,
+            reported: None,
+            reports: 0,
             tenant_slot: 0,
             eof: false,
             out,

@@ -25,6 +25,8 @@ pub struct Shared {
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// Signals that found the queue to the control thread full.
     pub signals_lost: Count,
+    /// Those of them that told who verified from where: what was learned of sources is void after each.
+    pub reports_lost: Count,
 }
 
 impl Shared {

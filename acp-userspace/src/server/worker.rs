@@ -30,6 +30,7 @@ use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
 use crate::identity::Identity;
 use crate::ids::TenantId;
+use crate::kernel::book::Principal;
 use crate::kernel::{Admission, ConnClosed, WorkerPlane, socket};
 use crate::pipeline::{Core, Current, Snapshot};
 use crate::reason::Reason;
@@ -62,6 +63,8 @@ pub enum Signal {
         source: IpAddr,
         /// Whose.
         tenant: TenantId,
+        /// Who.
+        who: Principal,
     },
     /// A principal of `tenant` verified on a new connection from `source`.
     Verified {
@@ -69,6 +72,8 @@ pub enum Signal {
         source: IpAddr,
         /// Whose.
         tenant: TenantId,
+        /// Who.
+        who: Principal,
     },
     /// A connection ended (tiers without the kernel's own ledger).
     Closed(ConnClosed),
@@ -193,11 +198,13 @@ impl Worker {
     }
 
     /// Tells the control thread. A full queue loses the signal: each is repeated by the next request that causes it,
-    /// but for closed connections, whose loss is counted.
-    pub(super) fn signal(&self, signal: Signal) {
-        if self.signals.borrow_mut().push(signal).is_err() {
+    /// but for closed connections, whose loss is counted. Returns whether it was told.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
+        let told = self.signals.borrow_mut().push(signal).is_ok();
+        if !told {
             self.shared.signals_lost.inc();
         }
+        told
     }
 
     /// Runs `act` with the worker's half of the kernel plane.
@@ -206,20 +213,46 @@ impl Worker {
     }
 }
 
+/// Changes of user reported per connection while the tenant stays: two make the source shared.
+const REPORTS_MAX: u8 = 8;
+
+/// The identity in the source book's terms.
+pub(super) fn principal(identity: &Identity) -> Principal {
+    Principal { user: identity.user_key, tenant: identity.tenant_key }
+}
+
 /// Binds a connection's first verified tenant to its socket, and notices a second one.
 impl Connection {
     pub(super) fn bind(&mut self, identity: &Identity) {
+        self.report(identity);
         if self.bound == Some(identity.tenant_key) {
             return;
-        }
-        if self.declared {
-            self.worker.signal(Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone() });
         }
         if !self.mixed {
             self.mixed = self.bound.is_some();
             self.tell_ledger(identity);
         }
         self.bound = Some(identity.tenant_key);
+    }
+
+    /// Reports who verified from a source that can be learned of: once per connection and user, again with the next
+    /// request where the report was lost. One connection that carries many users in turn has said so soon enough.
+    fn report(&mut self, identity: &Identity) {
+        let who = principal(identity);
+        if !self.watched || self.reported == Some(who) {
+            return;
+        }
+        let same_tenant = self.reported.is_some_and(|before| before.tenant == who.tenant);
+        if self.reports == REPORTS_MAX && same_tenant {
+            return;
+        }
+        let signal = Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone(), who };
+        if self.worker.signal(signal) {
+            self.reported = Some(who);
+            self.reports = (self.reports + 1).min(REPORTS_MAX);
+        } else {
+            self.worker.shared.reports_lost.inc();
+        }
     }
 
     fn tell_ledger(&mut self, identity: &Identity) {
@@ -343,7 +376,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     let watch = worker.sweep.add(fd);
     worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
     let mut connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
-    connection.declared = worker.shared.sources.load().owner(peer.ip()).is_some();
+    connection.watched = !worker.shared.sources.load().is_exempt(peer.ip());
     runtime::spawn(serve(connection));
 }
 

@@ -1,0 +1,305 @@
+//! Who has verified from which source, and so: whether refusing the source would refuse one user alone. Pure: the
+//! control thread feeds it through [`super::penalty::PenaltyBook`].
+//!
+//! A source is an IPv4 address or an IPv6 /64. It is *exclusive* to a user when nobody else verified from it while that
+//! user did over at least [`CONNECTIONS_MIN`] connections and [`LEARNED_NS`] (THREATS A1: judged by user, for a tenant's
+//! office is many). It is *shared* for [`SHARED_NS`] after two users were seen on it, each further change of user
+//! beginning that anew. Everything else is *unknown*, which is treated as shared is.
+//!
+//! **Invariants.** Nothing unauthenticated is an input. Whatever is missing can only make a source unknown: a report
+//! that was lost voids all evidence gathered before ([`SourceBook::lost`]), a full book learns nothing, and a shared
+//! source is never evicted. At most [`SOURCES_MAX`] sources are kept.
+
+use acp_ebpf::SourceKey;
+use hashbrown::HashMap;
+
+use crate::ids::Key128;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Connections of one user that make a source exclusively that user's (THREATS A1).
+pub const CONNECTIONS_MIN: u32 = 20;
+/// The time they have to span (THREATS A1): an office's second user shows within minutes.
+pub const LEARNED_NS: u64 = 600 * SECOND_NS;
+/// How long a source stays shared after a change of user was seen on it (THREATS A2).
+pub const SHARED_NS: u64 = 24 * 3600 * SECOND_NS;
+/// Sources kept; with its table an entry takes some 120 bytes, so 8 MiB.
+pub const SOURCES_MAX: usize = 65_536;
+/// After this without a verified request an unshared source is forgotten to make room.
+const STALE_NS: u64 = SHARED_NS;
+/// Between searches of a full book for what may be forgotten: each looks at every entry.
+const PURGE_NS: u64 = 60 * SECOND_NS;
+
+/// Who verified: keys, so that the book holds no names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Principal {
+    /// The user's.
+    pub user: Key128,
+    /// The tenant's.
+    pub tenant: Key128,
+}
+
+/// What is known of a source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// Too little.
+    Unknown,
+    /// One user's alone.
+    Exclusive(Principal),
+    /// Several users'.
+    Shared,
+}
+
+/// Sources by class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// [`Class::Unknown`].
+    pub unknown: u64,
+    /// [`Class::Exclusive`].
+    pub exclusive: u64,
+    /// [`Class::Shared`].
+    pub shared: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct SourceBook {
+    entries: HashMap<SourceKey, Entry>,
+    /// Evidence from before this instant is void.
+    evidence_from_ns: u64,
+    /// When a full book may be searched again.
+    purge_from_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Who was seen last, alone since `since_ns`.
+    who: Principal,
+    since_ns: u64,
+    last_ns: u64,
+    /// Connections that `who` verified on since `since_ns`.
+    connections: u32,
+    /// 0 if it never was.
+    shared_until_ns: u64,
+}
+
+impl SourceBook {
+    /// `who` verified on a connection from `source` for the first time on that connection. Returns whether the source
+    /// is shared by that: another was seen there last.
+    pub fn verified(&mut self, source: SourceKey, who: Principal, now_ns: u64) -> bool {
+        let evidence_from_ns = self.evidence_from_ns;
+        if !self.has_room(source, now_ns) {
+            return false;
+        }
+        let new = Entry { who, since_ns: now_ns, last_ns: now_ns, connections: 0, shared_until_ns: 0 };
+        let entry = self.entries.entry(source).or_insert(new);
+        let changed = entry.who != who;
+        if changed {
+            *entry = Entry { shared_until_ns: now_ns.saturating_add(SHARED_NS), ..new };
+        } else if entry.since_ns < evidence_from_ns {
+            *entry = Entry { shared_until_ns: entry.shared_until_ns, ..new };
+        }
+        entry.last_ns = now_ns;
+        entry.connections = entry.connections.saturating_add(1);
+        changed
+    }
+
+    /// What is known of `source`.
+    #[must_use]
+    pub fn class(&self, source: SourceKey, now_ns: u64) -> Class {
+        self.entries.get(&source).map_or(Class::Unknown, |entry| entry.class(self.evidence_from_ns, now_ns))
+    }
+
+    /// A report did not arrive: it may have been anybody's, from anywhere. Nothing seen so far proves a source one
+    /// user's; what is shared stays so.
+    pub fn lost(&mut self, now_ns: u64) {
+        // Reports of this very instant may have been made before the loss.
+        self.evidence_from_ns = self.evidence_from_ns.max(now_ns.saturating_add(1));
+    }
+
+    /// How many sources are of which class.
+    #[must_use]
+    pub fn counts(&self, now_ns: u64) -> Counts {
+        let mut counts = Counts::default();
+        for entry in self.entries.values() {
+            match entry.class(self.evidence_from_ns, now_ns) {
+                Class::Unknown => counts.unknown += 1,
+                Class::Exclusive(_) => counts.exclusive += 1,
+                Class::Shared => counts.shared += 1,
+            }
+        }
+        counts
+    }
+
+    /// Whether `source` is in the book or there is room for it.
+    fn has_room(&mut self, source: SourceKey, now_ns: u64) -> bool {
+        if self.entries.len() < SOURCES_MAX || self.entries.contains_key(&source) {
+            return true;
+        }
+        if now_ns >= self.purge_from_ns {
+            self.purge_from_ns = now_ns.saturating_add(PURGE_NS);
+            self.entries.retain(|_, entry| !entry.is_stale(now_ns));
+        }
+        self.entries.len() < SOURCES_MAX
+    }
+}
+
+impl Entry {
+    fn class(&self, evidence_from_ns: u64, now_ns: u64) -> Class {
+        if now_ns < self.shared_until_ns {
+            return Class::Shared;
+        }
+        let learned = self.connections >= CONNECTIONS_MIN && now_ns.saturating_sub(self.since_ns) >= LEARNED_NS;
+        if learned && self.since_ns >= evidence_from_ns { Class::Exclusive(self.who) } else { Class::Unknown }
+    }
+
+    fn is_stale(&self, now_ns: u64) -> bool {
+        now_ns >= self.shared_until_ns && now_ns.saturating_sub(self.last_ns) >= STALE_NS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const S: u64 = SECOND_NS;
+
+    fn who(user: u8) -> Principal {
+        Principal { user: Key128([user; 16]), tenant: Key128([user / 2; 16]) }
+    }
+
+    fn source(n: u32) -> SourceKey {
+        SourceKey::of_ip(IpAddr::from(n.to_be_bytes()))
+    }
+
+    /// `user` opens `connections` connections, evenly over `over_ns`.
+    fn visit(book: &mut SourceBook, user: u8, connections: u64, from_ns: u64, over_ns: u64) {
+        for i in 0..connections {
+            book.verified(source(1), who(user), from_ns + over_ns * i / (connections - 1).max(1));
+        }
+    }
+
+    #[track_caller]
+    fn check(book: &SourceBook, now_ns: u64, expected: Class) {
+        assert_eq!(book.class(source(1), now_ns), expected);
+    }
+
+    #[test]
+    fn threat_a01_a_source_is_one_users_after_twenty_connections_and_ten_minutes() {
+        let mut book = SourceBook::default();
+        visit(&mut book, 1, 19, S, LEARNED_NS);
+        check(&book, S + LEARNED_NS, Class::Unknown);
+        book.verified(source(1), who(1), S + LEARNED_NS);
+        check(&book, S + LEARNED_NS - 1, Class::Unknown);
+        check(&book, S + LEARNED_NS, Class::Exclusive(who(1)));
+    }
+
+    #[test]
+    fn threat_a01_two_users_of_one_tenant_make_a_source_shared() {
+        let mut book = SourceBook::default();
+        visit(&mut book, 2, 100, S, LEARNED_NS);
+        assert_eq!(who(2).tenant, who(3).tenant);
+        assert!(book.verified(source(1), who(3), S + LEARNED_NS));
+        check(&book, S + LEARNED_NS, Class::Shared);
+        check(&book, S + LEARNED_NS + SHARED_NS - 1, Class::Shared);
+    }
+
+    #[test]
+    fn threat_a02_each_change_of_user_keeps_it_shared_for_another_day() {
+        let mut book = SourceBook::default();
+        visit(&mut book, 1, 1, 0, 0);
+        visit(&mut book, 2, 1, S, 0);
+        visit(&mut book, 1, 30, SHARED_NS / 2, LEARNED_NS);
+        check(&book, SHARED_NS + S, Class::Shared);
+        check(&book, SHARED_NS / 2 + SHARED_NS, Class::Exclusive(who(1)));
+    }
+
+    #[test]
+    fn threat_a02_a_lost_report_voids_what_was_learned_and_frees_nobody_from_being_shared() {
+        let mut book = SourceBook::default();
+        visit(&mut book, 1, 30, S, LEARNED_NS);
+        book.lost(S + LEARNED_NS);
+        check(&book, 10 * LEARNED_NS, Class::Unknown);
+        visit(&mut book, 1, 30, 10 * LEARNED_NS, LEARNED_NS);
+        check(&book, 11 * LEARNED_NS, Class::Exclusive(who(1)));
+        visit(&mut book, 2, 1, 12 * LEARNED_NS, 0);
+        book.lost(13 * LEARNED_NS);
+        check(&book, 13 * LEARNED_NS, Class::Shared);
+    }
+
+    #[test]
+    fn threat_a02_a_full_book_learns_nothing_and_evicts_nothing_shared() {
+        let mut book = SourceBook::default();
+        for n in 0..SOURCES_MAX as u32 {
+            book.verified(source(n), who(1), 0);
+            book.verified(source(n), who(2), 0);
+        }
+        visit(&mut book, 1, 1, S, 0);
+        let late = source(SOURCES_MAX as u32);
+        for i in 0..100 {
+            book.verified(late, who(1), LEARNED_NS * i / 50);
+        }
+        assert_eq!(book.class(late, 3 * LEARNED_NS), Class::Unknown);
+        assert_eq!(book.counts(SHARED_NS - 1), Counts { shared: SOURCES_MAX as u64, ..Counts::default() });
+        // Every one but source 1 was last changed at 0; a day later they make room.
+        book.verified(late, who(1), SHARED_NS);
+        assert_eq!(book.class(source(1), SHARED_NS), Class::Shared, "changed at a second");
+        assert_eq!(book.entries.len(), 2);
+    }
+
+    /// What happened at one source, all of it.
+    #[derive(Default)]
+    struct Slow {
+        seen: Vec<(u64, Principal)>,
+        lost: Vec<u64>,
+    }
+
+    impl Slow {
+        /// The definitions, read literally.
+        fn class(&self, now_ns: u64) -> Class {
+            let changes = || self.seen.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0);
+            if changes().any(|at| now_ns < at + SHARED_NS) {
+                return Class::Shared;
+            }
+            let Some(&(_, last)) = self.seen.last() else { return Class::Unknown };
+            let lost = self.lost.last().map_or(0, |at| at + 1);
+            let alone: Vec<_> = self.seen.iter().rev().take_while(|(at, who)| *who == last && *at >= lost).collect();
+            let span = alone.last().map_or(0, |(first, _)| now_ns - first);
+            let learned = alone.len() >= CONNECTIONS_MIN as usize && span >= LEARNED_NS;
+            if learned { Class::Exclusive(last) } else { Class::Unknown }
+        }
+    }
+
+    proptest! {
+        /// The claim: class by class the book says what the definitions say of the whole history, whatever users come
+        /// and go at neighbouring sources (NAT churn, recycled addresses, hopping) and whatever reports are lost.
+        #[test]
+        fn agrees_with_a_reference_that_forgets_nothing(
+            steps in prop::collection::vec((0..3_u32, prop_oneof![8 => Just(1_u8), 1 => 2..4_u8], 0..100 * S, 0..60_u8), 0..400)
+        ) {
+            let mut book = SourceBook::default();
+            let mut slow: [Slow; 3] = Default::default();
+            let mut now = S;
+            for (at, user, step, event) in steps {
+                // Now and then a day passes.
+                now += if event == 1 { SHARED_NS } else { step };
+                if event == 0 {
+                    book.lost(now);
+                    slow.iter_mut().for_each(|slow| slow.lost.push(now));
+                } else {
+                    let before = slow[at as usize].seen.last().map(|(_, who)| *who);
+                    let changed = book.verified(source(at), who(user), now);
+                    prop_assert_eq!(changed, before.is_some_and(|before| before != who(user)));
+                    slow[at as usize].seen.push((now, who(user)));
+                }
+                for (at, slow) in slow.iter().enumerate() {
+                    prop_assert_eq!(book.class(source(at as u32), now), slow.class(now));
+                }
+            }
+        }
+    }
+}
