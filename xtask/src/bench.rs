@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what governing a request costs, against peers that do less; and with `--flood`, what an offender
-//! costs a victim.
+//! `cargo xtask bench`: what governing a request costs, against peers that do less; with `--flood`, what an offender
+//! costs a victim; with `--safety`, what content safety finds, beside a peer that finds.
 //!
 //! Every row does the same job: pass a 1 KiB JSON `POST` with a user's RS256 token to the same nginx backend and return
 //! its answer. The headline is CPU time per request of the server's process tree, because requests per second say as
@@ -34,6 +34,7 @@ pub(crate) mod peers;
 mod proc;
 mod report;
 mod row;
+mod safety;
 mod server;
 mod sys;
 
@@ -86,6 +87,11 @@ pub(crate) struct Args {
     /// With --flood: a later answer is not on time, milliseconds after its request was due.
     #[arg(long, default_value_t = 50)]
     deadline_ms: u64,
+    /// Measure instead how much of what the corpora label is found, and how much of what is found is right.
+    #[arg(long, conflicts_with_all = ["rows", "flood"])]
+    safety: bool,
+    #[command(flatten)]
+    accuracy: safety::Args,
     /// Succeed although a row's program is not installed.
     #[arg(long)]
     allow_missing: bool,
@@ -111,6 +117,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Some(Part::Load(part)) => load::run(part),
         Some(Part::Offend(part)) => offender::run(part),
         None if args.flood => run_flood(&args),
+        None if args.safety => run_safety(&args),
         None => run_rows(&args),
     }
 }
@@ -125,6 +132,11 @@ fn run_flood(args: &Args) -> Result<()> {
         deadline_ms: args.deadline_ms,
     };
     flood::run(&lab, sizes, &network)
+}
+
+fn run_safety(args: &Args) -> Result<()> {
+    let (root, acp) = prepare(args, true)?;
+    safety::run(&args.accuracy, &acp, &root)
 }
 
 fn run_rows(args: &Args) -> Result<()> {
@@ -161,16 +173,7 @@ impl Args {
 /// Builds, finds, mints and isolates, in this order: a build may need the network, and a namespace only holds what is
 /// started after it was entered.
 fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
-    let build_directory = lab::build_directory()?;
-    let root = build_directory.join("bench");
-    std::fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-    let acp = match &args.acp {
-        Some(binary) => std::fs::canonicalize(binary).with_context(|| format!("{}", binary.display()))?,
-        None => build_directory.join("release/acp"),
-    };
-    if args.acp.is_none() && (needs_acp || args.keys.is_none()) {
-        acp::build(&acp)?;
-    }
+    let (root, acp) = prepare(args, needs_acp || args.keys.is_none())?;
     let keys = match &args.keys {
         Some(directory) => Keys::open(directory)?,
         None => Keys::mint(&acp, &root.join("keys"))?,
@@ -182,6 +185,21 @@ fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
     let network = lab::isolate_network();
     let peers = peers::Peers::find(&root);
     Ok((Lab { root, workers: args.workers, cores, keys, peers, acp, baseline }, network))
+}
+
+/// The directory to write to, and the gateway, built if it is to be and was not given.
+fn prepare(args: &Args, needs_acp: bool) -> Result<(PathBuf, PathBuf)> {
+    let build_directory = lab::build_directory()?;
+    let root = build_directory.join("bench");
+    std::fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    if let Some(binary) = &args.acp {
+        return Ok((root, std::fs::canonicalize(binary).with_context(|| format!("{}", binary.display()))?));
+    }
+    let acp = build_directory.join("release/acp");
+    if needs_acp {
+        acp::build(&acp)?;
+    }
+    Ok((root, acp))
 }
 
 /// The rows that can run, and whether any cannot; each of those is named with the way to change that.
