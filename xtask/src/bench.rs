@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what governing a request costs, against peers that do less; and with `--flood`, what an offender
-//! costs a victim.
+//! `cargo xtask bench`: what governing a request costs, against peers that do less; with `--flood`, what an offender
+//! costs a victim; with `--safety`, what content safety finds, beside a peer that finds.
 //!
 //! Every row does the same job: pass a 1 KiB JSON `POST` with a user's RS256 token to the same nginx backend and return
 //! its answer. The headline is CPU time per request of the server's process tree, because requests per second say as
@@ -35,6 +35,7 @@ pub(crate) mod peers;
 mod proc;
 mod report;
 mod row;
+mod safety;
 mod server;
 mod sys;
 
@@ -100,6 +101,11 @@ pub(crate) struct Args {
     /// generator can really ask for ten times what it can do.
     #[arg(long, default_value_t = 20)]
     gateway_share: u32,
+    /// Measure instead how much of what the corpora label is found, and how much of what is found is right.
+    #[arg(long, conflicts_with_all = ["rows", "flood"])]
+    safety: bool,
+    #[command(flatten)]
+    accuracy: safety::Args,
     /// Succeed although a row's program is not installed.
     #[arg(long)]
     allow_missing: bool,
@@ -130,6 +136,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Some(Part::Mob(part)) => overload::mob::run(part),
         None if args.flood => run_flood(&args),
         None if args.overload => run_overload(&args),
+        None if args.safety => run_safety(&args),
         None => run_rows(&args),
     }
 }
@@ -150,6 +157,11 @@ fn run_overload(args: &Args) -> Result<()> {
     let (lab, network) = set_up(args, true)?;
     let sizes = overload::Sizes { minutes: args.minutes, factor: args.factor, gateway_share: args.gateway_share };
     overload::run(&lab, sizes, &network)
+}
+
+fn run_safety(args: &Args) -> Result<()> {
+    let (root, acp) = prepare(args, true)?;
+    safety::run(&args.accuracy, &acp, &root)
 }
 
 fn run_rows(args: &Args) -> Result<()> {
@@ -186,16 +198,7 @@ impl Args {
 /// Builds, finds, mints and isolates, in this order: a build may need the network, and a namespace only holds what is
 /// started after it was entered.
 fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
-    let build_directory = lab::build_directory()?;
-    let root = build_directory.join("bench");
-    std::fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-    let acp = match &args.acp {
-        Some(binary) => std::fs::canonicalize(binary).with_context(|| format!("{}", binary.display()))?,
-        None => build_directory.join("release/acp"),
-    };
-    if args.acp.is_none() && (needs_acp || args.keys.is_none()) {
-        acp::build(&acp)?;
-    }
+    let (root, acp) = prepare(args, needs_acp || args.keys.is_none())?;
     let keys = match &args.keys {
         Some(directory) => Keys::open(directory)?,
         None => Keys::mint(&acp, &root.join("keys"))?,
@@ -207,6 +210,21 @@ fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
     let network = lab::isolate_network();
     let peers = peers::Peers::find(&root);
     Ok((Lab { root, workers: args.workers, cores, keys, peers, acp, baseline }, network))
+}
+
+/// The directory to write to, and the gateway, built if it is to be and was not given.
+fn prepare(args: &Args, needs_acp: bool) -> Result<(PathBuf, PathBuf)> {
+    let build_directory = lab::build_directory()?;
+    let root = build_directory.join("bench");
+    std::fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+    if let Some(binary) = &args.acp {
+        return Ok((root, std::fs::canonicalize(binary).with_context(|| format!("{}", binary.display()))?));
+    }
+    let acp = build_directory.join("release/acp");
+    if needs_acp {
+        acp::build(&acp)?;
+    }
+    Ok((root, acp))
 }
 
 /// The rows that can run, and whether any cannot; each of those is named with the way to change that.

@@ -42,7 +42,7 @@ enum Task {
     Dev(dev::Args),
     /// Set up, build, and run every test.
     Test(test::Args),
-    /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood.
+    /// Measure CPU per request beside nginx, HAProxy and Envoy; or the flood; or accuracy beside Presidio.
     Bench(Box<bench::Args>),
     /// Kill the gateway at random moments under load, and check its books after each restart.
     Torture(torture::Args),
@@ -72,4 +72,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_two_options_contradict_each_other() {
+        super::Arguments::command().debug_assert();
+    }
 }

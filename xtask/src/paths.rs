@@ -22,6 +22,11 @@ pub(crate) fn venv() -> PathBuf {
     cache().join("venv")
 }
 
+/// The Python environment of Presidio, which `bench --safety` compares with.
+pub(crate) fn presidio() -> PathBuf {
+    cache().join("presidio")
+}
+
 /// The Node packages of the tests.
 pub(crate) fn node() -> PathBuf {
     cache().join("npm")

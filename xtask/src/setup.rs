@@ -7,12 +7,14 @@
 mod bpf;
 mod node;
 mod packages;
+mod presidio;
 mod python;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 pub(crate) use self::bpf::BpfTools;
+pub(crate) use self::presidio::{PRESIDIO_MODEL, ensure_presidio};
 
 /// What to set up for.
 #[derive(clap::Args)]

@@ -85,7 +85,7 @@ impl Host {
 
 fn facts(lab: &Lab, network: &str, load: String) -> Vec<(&'static str, String)> {
     let mut facts = vec![
-        ("cpu", format!("{} × {}", core_count(), cpu_model())),
+        ("cpu", processor()),
         ("kernel", read_line("/proc/sys/kernel/osrelease")),
         ("load average", format!("{:.2} in the minute before", load_average().unwrap_or(f64::NAN))),
         ("congestion control", lab::congestion_control()),
@@ -98,6 +98,11 @@ fn facts(lab: &Lab, network: &str, load: String) -> Vec<(&'static str, String)> 
     facts.push(("cores", format!("server {:?}, load and backend {:?}", lab.cores.server, lab.cores.load)));
     facts.push(("load", load));
     facts
+}
+
+/// How many cores of which kind.
+pub(super) fn processor() -> String {
+    format!("{} × {}", core_count(), cpu_model())
 }
 
 fn caveats(lab: &Lab) -> Vec<String> {

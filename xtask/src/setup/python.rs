@@ -1,6 +1,7 @@
 //! The Python environment of the tests and benchmarks: real clients and peers from PyPI, at pinned versions.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -18,8 +19,8 @@ pub(super) fn ensure(groups: &[Group]) -> Result<()> {
     for group in groups {
         match group {
             Group::Build => {}
-            Group::Test => install("test", TEST)?,
-            Group::Bench => install("bench", BENCH)?,
+            Group::Test => install(&paths::venv(), "test", TEST)?,
+            Group::Bench => install(&paths::venv(), "bench", BENCH)?,
         }
     }
     Ok(())
@@ -32,8 +33,7 @@ pub(super) fn can_make_venv() -> bool {
 }
 
 /// Installs requirements, and notes in the environment that it has them.
-fn install(group: &str, requirements: &[&str]) -> Result<()> {
-    let venv = paths::venv();
+pub(super) fn install(venv: &Path, group: &str, requirements: &[&str]) -> Result<()> {
     let (note, wanted) = (venv.join(format!("acp-{group}.txt")), requirements.join("\n"));
     if fs::read_to_string(&note).is_ok_and(|noted| noted == wanted) {
         return Ok(());
@@ -41,7 +41,7 @@ fn install(group: &str, requirements: &[&str]) -> Result<()> {
     run::step(&format!("installing {} from PyPI", requirements.join(", ")), || {
         let python = venv.join("bin/python");
         if !run::succeeds(Command::new(&python).args(["-m", "pip", "--version"])) {
-            run::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+            run::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
         }
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(requirements);
