@@ -247,6 +247,17 @@ mod tests {
     }
 
     #[test]
+    fn any_digits_have_one_check_digit() {
+        for name in ["LUHN", "VERHOEFF", "DAMM", "ISO7064_MOD_11_10"] {
+            let holds = by_name(name).expect("known");
+            for head in 0..10_000 {
+                let right = (0..10).filter(|check| holds(&format!("{head:04}{check}"))).count();
+                assert_eq!(right, 1, "{name} {head:04}");
+            }
+        }
+    }
+
+    #[test]
     fn nothing_has_no_checksum() {
         for (name, holds) in super::KINDS {
             assert!(!holds("") && !holds("-") && !holds("é") && !holds("123456789X1"), "{name}");

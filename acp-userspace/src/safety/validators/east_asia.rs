@@ -232,3 +232,16 @@ pub(super) const KINDS: super::Kinds = &[
     ("TW_UBN", tw_company),
     ("VN_MST", vn_mst),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_korean_number_of_before_2020_also_has_a_check_digit() {
+        assert!(kr_resident("960121-1021413") && kr_checked("960121-1021413"));
+        assert!(kr_resident("960121-1021414") && !kr_checked("960121-1021414"));
+        assert!(!kr_resident("960132-1021413") && !kr_checked("960132-1021413"));
+        assert!(kr_foreigner("911124-5678901") && !kr_resident("911124-5678901"));
+    }
+}
