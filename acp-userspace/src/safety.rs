@@ -21,6 +21,7 @@ pub mod rules;
 pub mod scanner;
 mod screen;
 mod stretches;
+pub mod validators;
 
 pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{RouteRules, RuleError, RuleSet};
