@@ -3,7 +3,7 @@
 //! Taken on their shape alone: `+`, a calling code and 8 to 15 digits in all (E.164); North American numbers written in
 //! their groups (3-3-4 or (3) 3-4, area and exchange beginning with 2 to 9, an optional 1 before). Anything else of 8 to
 //! 15 digits, ten digits in a row included, is an id to this detector unless a word before it or the JSON member's name
-//! speaks of a telephone. National formats of other countries are therefore found only with such a word.
+//! speaks of a telephone. The confidence is 95, 85 and 60 percent in this order. National formats of other countries are therefore found only with such a word.
 
 use std::ops::RangeInclusive;
 
@@ -17,6 +17,11 @@ pub(super) const DIGITS_MIN: usize = 8;
 const DIGITS: RangeInclusive<usize> = DIGITS_MIN..=15;
 /// Calling code 1 and ten digits.
 const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
+
+/// Confidence in what is told by its `+`, by its groups, and by a word alone.
+const INTERNATIONAL: u8 = 95;
+const NORTH_AMERICAN: u8 = 85;
+const BY_WORD: u8 = 60;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     international(window).or_else(|| north_american(window)).or_else(|| {
@@ -42,6 +47,7 @@ fn international(window: &Window<'_>) -> Option<Found> {
     let digits = if window.digits(0).first() == Some(&b'1') { NORTH_AMERICAN_DIGITS } else { DIGITS };
     let mut found = longest(window, digits).filter(|_| has_calling_code(window))?;
     found.range.start = plus;
+    found.confidence = INTERNATIONAL;
     Some(found)
 }
 
@@ -58,7 +64,7 @@ fn longest(window: &Window<'_>, range: RangeInclusive<usize>) -> Option<Found> {
     }
     let last = window.groups.get(groups.checked_sub(1)?)?;
     let whole = range.contains(&digits) && !continues_word(window, groups - 1);
-    whole.then(|| Found { groups, range: opening(window)..last.end })
+    whole.then(|| Found { groups, range: opening(window)..last.end, confidence: BY_WORD })
 }
 
 /// Year, month and day, or the reverse.
@@ -82,7 +88,11 @@ fn north_american(window: &Window<'_>) -> Option<Found> {
         && !window.joined_before()
         && !continues_word(window, last)
         && !matches!(window.separator(last), b"-" | b".");
-    shape.then(|| Found { groups: last + 1, range: opening(window)..window.groups[last].end })
+    shape.then(|| Found {
+        groups: last + 1,
+        range: opening(window)..window.groups[last].end,
+        confidence: NORTH_AMERICAN,
+    })
 }
 
 /// The first group, with the parenthesis before it.
