@@ -51,15 +51,15 @@ impl FromIterator<Detector> for Detectors {
     }
 }
 
-/// Looks at one candidate that ends at `end` in `text` and reports what stands there. `key` is the name of the
-/// JSON member. Returns how far the text is settled: candidates of the same anchor ending before need no second look.
+/// Looks at one candidate that ends at `end` in `text` and reports what stands there, with its confidence in percent. `key`
+/// is the name of the JSON member. Returns how far the text is settled: candidates of the same anchor ending before need no second look.
 pub(super) fn examine(
     text: &[u8],
     key: Option<&str>,
     candidate: Candidate,
     settled: usize,
     wanted: Detectors,
-    mut report: impl FnMut(Detector, Range<usize>),
+    mut report: impl FnMut(Detector, Range<usize>, u8),
 ) -> usize {
     let end = candidate.end as usize;
     match candidate.anchor {
@@ -67,7 +67,7 @@ pub(super) fn examine(
             if wanted.contains(Detector::Email)
                 && let Some(range) = email::find(text, end)
             {
-                report(Detector::Email, range);
+                report(Detector::Email, range, email::CONFIDENCE);
             }
             end
         }
@@ -77,7 +77,7 @@ pub(super) fn examine(
             digits::each_window(text, start, |window| {
                 let found = number(window, &context, wanted);
                 if let Some((detector, found)) = &found {
-                    report(*detector, found.range.clone());
+                    report(*detector, found.range.clone(), found.confidence);
                 }
                 found.map_or(1, |(_, found)| found.groups)
             })
@@ -92,6 +92,8 @@ struct Found {
     groups: usize,
     /// The text it covers.
     range: Range<usize>,
+    /// How sure that is, in percent.
+    confidence: u8,
 }
 
 /// The number that begins at the window's first group: the one most strictly validated, if several fit.

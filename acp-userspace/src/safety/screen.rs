@@ -353,13 +353,19 @@ fn examine(
     let base = found.base;
     let within = Candidate { end: candidate.end - base as u32, ..candidate };
     let mut full = false;
-    let end =
-        detectors::examine(found.text, found.key, within, settled.saturating_sub(base), wanted, |detector, range| {
+    let end = detectors::examine(
+        found.text,
+        found.key,
+        within,
+        settled.saturating_sub(base),
+        wanted,
+        |detector, range, _| {
             full |= hits.len() >= FINDINGS_MAX;
             if !full {
                 hits.push(Hit { detector, place: found.place, range });
             }
-        });
+        },
+    );
     if full { Err(ScannerError::Full) } else { Ok(base + end) }
 }
 

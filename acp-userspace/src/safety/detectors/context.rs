@@ -42,9 +42,11 @@ impl Topic {
             Self::Phone => &[
                 "phone",
                 "telephone",
+                "telef",
                 "tel",
                 "mobile",
                 "cell",
+                "celular",
                 "fax",
                 "call",
                 "dial",

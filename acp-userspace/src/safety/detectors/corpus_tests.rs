@@ -2,7 +2,8 @@
 //!
 //! Recall counts every labelled span of the four types that is not marked weak; found = some finding of the type
 //! overlaps it. A finding is false when the text's labels are complete for its type and none of that type overlaps it.
-//! The thresholds are what is reached today; they may only rise.
+//! Telephone numbers are counted twice: all of them, and those in international or separated form of seven digits or
+//! more, which can be told without a word beside them. The thresholds are what is reached today; they may only rise.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ fn detector(label: &str) -> Option<Detector> {
 struct Count {
     labelled: usize,
     recalled: usize,
+    /// Of both, those a form tells.
+    formed: [usize; 2],
     reported: usize,
     wrong: usize,
 }
@@ -42,9 +45,18 @@ impl Count {
     fn recall(&self) -> f64 {
         self.recalled as f64 / self.labelled.max(1) as f64
     }
+    fn recall_by_form(&self) -> f64 {
+        self.formed[1] as f64 / self.formed[0].max(1) as f64
+    }
     fn precision(&self) -> f64 {
         1.0 - self.wrong as f64 / self.reported.max(1) as f64
     }
+}
+
+/// Whether a telephone number has a `+` or separators, and seven digits or more.
+fn is_told_by_form(number: &str) -> bool {
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    digits >= 7 && digits < number.len()
 }
 
 fn count_file(path: &std::path::Path, counts: &mut BTreeMap<Detector, Count>) {
@@ -70,6 +82,10 @@ fn count_file(path: &std::path::Path, counts: &mut BTreeMap<Detector, Count>) {
                 let count = counts.entry(*label).or_default();
                 count.labelled += 1;
                 count.recalled += usize::from(hit);
+                if *label != Detector::Phone || is_told_by_form(&text[range.clone()]) {
+                    count.formed[0] += 1;
+                    count.formed[1] += usize::from(hit);
+                }
                 if show && !hit {
                     println!("MISS {label:?} {:?} in {text:?}", &text[range.clone()]);
                 }
@@ -109,28 +125,31 @@ fn recall_and_precision_on_the_labelled_corpora_hold() {
         count_file(&file, &mut counts);
         for (detector, count) in counts {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let Count { labelled, recalled, reported, wrong } = count;
+            let Count { labelled, recalled, reported, wrong, .. } = count;
             println!("{name:32} {:12} recall {recalled}/{labelled}, {wrong} of {reported} wrong", detector.name());
             let sum = total.entry(detector).or_default();
             sum.labelled += labelled;
             sum.recalled += recalled;
+            sum.formed = [0, 1].map(|i| sum.formed[i] + count.formed[i]);
             sum.reported += reported;
             sum.wrong += wrong;
         }
     }
-    for (detector, least_recall, least_precision) in THRESHOLDS {
+    for (detector, least_recall, least_by_form, least_precision) in THRESHOLDS {
         let count = total.get(&detector).copied().unwrap_or_default();
-        let (recall, precision) = (count.recall(), count.precision());
-        println!("{:12} recall {recall:.3}, precision {precision:.3}", detector.name());
-        assert!(recall >= least_recall && precision >= least_precision, "{detector:?} {recall} {precision}");
+        let (recall, by_form, precision) = (count.recall(), count.recall_by_form(), count.precision());
+        println!("{:12} recall {recall:.3}, by form {by_form:.3}, precision {precision:.3}", detector.name());
+        assert!(recall >= least_recall, "{detector:?} {recall}");
+        assert!(by_form >= least_by_form, "{detector:?} {by_form}");
+        assert!(precision >= least_precision, "{detector:?} {precision}");
     }
 }
 
-/// Detector, least recall, least precision.
-const THRESHOLDS: [(Detector, f64, f64); 4] = [
-    (Detector::UsSsn, 0.97, 0.98),
-    (Detector::Email, 1.0, 0.99),
-    (Detector::CreditCard, 0.99, 1.0),
-    // National formats without a word beside them, and lengths that only a numbering plan knows.
-    (Detector::Phone, 0.75, 0.92),
+/// Detector, least recall, of those told by their form, least precision.
+const THRESHOLDS: [(Detector, f64, f64, f64); 4] = [
+    (Detector::UsSsn, 0.98, 0.98, 0.98),
+    (Detector::Email, 1.0, 1.0, 0.99),
+    (Detector::CreditCard, 0.99, 0.99, 1.0),
+    // Missed: numbers of seven digits and fewer, which are no anchor, and digits in a row without a word.
+    (Detector::Phone, 0.93, 0.95, 0.99),
 ];

@@ -13,8 +13,14 @@ const LEN_MAX: usize = 19;
 /// Digits of the shortest number.
 pub(super) const DIGITS_MIN: usize = 12;
 const LEN: std::ops::RangeInclusive<usize> = DIGITS_MIN..=LEN_MAX;
-/// Digits of a group where a number is written in groups: 4-4-4-4, 4-6-5, 4-4-4-4-3.
+/// Digits of a group where a number is written in groups: 4-4-4-4, 4-6-5, 4-4-4-4-3. The first is no shorter than four:
+/// columns of three digits are numbers of their own.
 const GROUP_LEN: std::ops::RangeInclusive<usize> = 3..=7;
+const FIRST_GROUP_LEN: std::ops::RangeInclusive<usize> = 4..=7;
+
+/// Confidence in what passes Luhn's check: under a network that issues such numbers, else by a word.
+const ISSUED: u8 = 95;
+const BY_WORD: u8 = 70;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     if window.joined_before() {
@@ -26,21 +32,30 @@ pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> 
     let (mut len, mut found) = (0, None);
     for (i, group) in window.groups.iter().enumerate() {
         let continues = i == 0 || (matches!(separator, b" " | b"-") && window.separator(i - 1) == separator);
-        let grouped = i == 0 || [*group, window.groups[0]].iter().all(|group| GROUP_LEN.contains(&group.len()));
+        let grouped = i == 0 || GROUP_LEN.contains(&group.len()) && FIRST_GROUP_LEN.contains(&window.groups[0].len());
         if !continues || !grouped || len + group.len() > LEN_MAX {
             break;
         }
         number[len..len + group.len()].copy_from_slice(window.digits(i));
         len += group.len();
-        if !window.joined_after(i) && is_card(&number[..len], || context.says(Topic::Card)) {
-            found = Some(Found { groups: i + 1, range: start..group.end });
+        if !window.joined_after(i)
+            && let Some(confidence) = card(&number[..len], || context.says(Topic::Card))
+        {
+            found = Some(Found { groups: i + 1, range: start..group.end, confidence });
         }
     }
     found
 }
 
-fn is_card(number: &[u8], says_card: impl Fn() -> bool) -> bool {
-    LEN.contains(&number.len()) && luhn(number) && (is_issued(number) || says_card())
+/// How sure it is that these digits are a card's, if they can be.
+fn card(number: &[u8], says_card: impl Fn() -> bool) -> Option<u8> {
+    if !LEN.contains(&number.len()) || !luhn(number) {
+        None
+    } else if is_issued(number) {
+        Some(ISSUED)
+    } else {
+        says_card().then_some(BY_WORD)
+    }
 }
 
 /// Whether a network that is known for it issues numbers of this length under this issuer identification number.

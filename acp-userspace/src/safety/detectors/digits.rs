@@ -58,9 +58,13 @@ impl<'a> Window<'a> {
         byte_before(self.text, self.groups[0].start)
     }
 
-    /// Whether the first group continues a word (`-` joins words too) or, behind a `.`, a number.
+    /// Whether the first group continues a word (`-` joins words too) or, behind a `.`, a number. The letter of an escape
+    /// (`\n`: text quoted once more than it was unquoted) is no word.
     pub(super) fn joined_before(&self) -> bool {
         let start = self.groups[0].start;
+        if let [.., b'\\', b'n' | b'r' | b't'] = self.text[..start] {
+            return false;
+        }
         match self.before() {
             Some(b'-') => byte_before(self.text, start - 1).is_some_and(|b| b.is_ascii_alphanumeric()),
             Some(b'.') => byte_before(self.text, start - 1).is_some_and(|b| b.is_ascii_digit()),

@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+/// In percent: what has this form is an address, or was meant to be read as one.
+pub(super) const CONFIDENCE: u8 = 95;
+
 /// RFC 5321 §4.5.3.1.
 const LOCAL_BYTES_MAX: usize = 64;
 const HOST_BYTES_MAX: usize = 255;

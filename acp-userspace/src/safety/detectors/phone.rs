@@ -1,115 +1,159 @@
-//! Telephone numbers.
+//! Telephone numbers, told by how they are written.
 //!
-//! Taken on their shape alone: `+`, a calling code and 8 to 15 digits in all (E.164); North American numbers written in
-//! their groups (3-3-4 or (3) 3-4, area and exchange beginning with 2 to 9, an optional 1 before). Anything else of 8 to
-//! 15 digits, ten digits in a row included, is an id to this detector unless a word before it or the JSON member's name
-//! speaks of a telephone. National formats of other countries are therefore found only with such a word.
-
-use std::ops::RangeInclusive;
+//! | written | confidence |
+//! |---|---|
+//! | with `+` or `00` and calling code, as long as its country's numbers (E.164; `phone/plans.rs`) | 95 |
+//! | in North American groups, (NXX) NXX-XXXX | 85 |
+//! | with `+1`, but an area code or exchange that is never assigned | 70 |
+//! | with a trunk zero or an area code in parentheses, in groups | 70 |
+//! | in the groups of some country's numbers without either | 50 |
+//! | 8 to 15 digits in any other way, 7 if in groups, where a word speaks of a telephone | 60 |
+//!
+//! A word halves what those below 95 lack to 100. It stands before the number, is the JSON member's name, or follows the
+//! number ("fax", an extension). Without one, eight or more digits in a row are an id; so is a number joined to a
+//! word, and one of seven digits counts only where it is the whole text. The extension is not part of what is found.
 
 use super::Found;
 use super::context::{Context, Topic};
 use super::digits::Window;
 
-/// Digits of the shortest number; with fewer nobody writes a calling code.
-pub(super) const DIGITS_MIN: usize = 8;
-/// E.164 §6.2.1.
-const DIGITS: RangeInclusive<usize> = DIGITS_MIN..=15;
-/// Calling code 1 and ten digits.
-const NORTH_AMERICAN_DIGITS: RangeInclusive<usize> = 11..=11;
+mod international;
+mod national;
+mod plans;
+
+/// Digits of the shortest number: a few countries' with calling code, local ones in groups.
+pub(super) const DIGITS_MIN: usize = 7;
+/// Of those a word speaks of: fewer in a row are too many other things.
+const BARE_DIGITS_MIN: usize = 8;
+
+/// Of one in a list with nothing but spaces between: what most plans' numbers have.
+const LISTED_DIGITS: usize = 10;
+
+/// No word is asked for above.
+const CERTAIN: u8 = 95;
+/// For what is told by a word alone.
+const BY_WORD: u8 = 60;
+
+/// Words that say behind a number what it was.
+const BEHIND: [&str; 10] =
+    ["fax", "mobile", "cell", "office", "phone", "tel", "telephone", "landline", "ext", "extension"];
+
+/// The longest of them.
+const BEHIND_BYTES_MAX: usize = 9;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
-    international(window).or_else(|| north_american(window)).or_else(|| {
-        // Where it is known that no word says so, that is the cheapest question; where words are still to be looked for, the
-        // dearest.
-        let plausible = !context.is_silent(Topic::Phone) && !window.joined_before() && !is_date(window);
-        let found = if plausible { longest(window, DIGITS) } else { None };
-        found.filter(|_| context.says(Topic::Phone))
-    })
-}
-
-/// `+` and a number behind it; the range begins at the `+`.
-fn international(window: &Window<'_>) -> Option<Found> {
-    let start = window.groups[0].start;
-    let plus = match window.text[..start] {
-        [.., b'+'] => start - 1,
-        [.., b'+', b'('] => start - 2,
-        _ => return None,
+    let Some(mut found) = international::find(window).or_else(|| national::find(window)) else {
+        return by_word(window, context);
     };
-    if window.text[..plus].last().is_some_and(u8::is_ascii_alphanumeric) {
-        return None;
+    if found.confidence < CERTAIN && is_said(window.text, &found, context) {
+        found.confidence += (100 - found.confidence) / 2;
     }
-    let digits = if window.digits(0).first() == Some(&b'1') { NORTH_AMERICAN_DIGITS } else { DIGITS };
-    let mut found = longest(window, digits).filter(|_| has_calling_code(window))?;
-    found.range.start = plus;
     Some(found)
 }
 
-/// As many groups as make no more digits than `range` allows; `None` if they make fewer, or the last is part of a word.
-fn longest(window: &Window<'_>, range: RangeInclusive<usize>) -> Option<Found> {
+/// Whatever a word says is one.
+fn by_word(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
+    // Where the words before are known to be silent, one behind may still speak, but of a whole run.
+    let vain = context.is_silent(Topic::Phone) && !begins_apart(window);
+    let decimals = window.groups.len() == 2 && window.separator(0) == b".";
+    if vain || decimals || joined_before(window) || national::is_date(window) {
+        return None;
+    }
+    longest(window).filter(|found| is_said(window.text, found, context))
+}
+
+/// Whether a word speaks of a telephone. What follows is the cheaper question.
+fn is_said(text: &[u8], found: &Found, context: &Context<'_>) -> bool {
+    is_said_behind(text, found.range.end) || context.says(Topic::Phone)
+}
+
+/// As many groups as make no more than 15 digits; of a longer run, which is a list of numbers, as few as make ten. `None` if
+/// they make too few, or the last is part of a word.
+fn longest(window: &Window<'_>) -> Option<Found> {
     let (mut digits, mut groups) = (0, 0);
+    let mut ten = None;
     for (i, group) in window.groups.iter().enumerate() {
-        let apart = i > 0 && !is_phone_separator(window.separator(i - 1));
-        if apart || digits + group.len() > *range.end() {
+        if i > 0 && !is_phone_separator(window.separator(i - 1)) {
             break;
         }
-        digits += group.len();
-        groups = i + 1;
+        if digits + group.len() > plans::DIGITS_MAX {
+            (digits, groups) = ten.unwrap_or((digits, groups));
+            break;
+        }
+        (digits, groups) = (digits + group.len(), i + 1);
+        if digits >= LISTED_DIGITS {
+            ten = ten.or(Some((digits, groups)));
+        }
     }
     let last = window.groups.get(groups.checked_sub(1)?)?;
-    let whole = range.contains(&digits) && !continues_word(window, groups - 1);
-    whole.then(|| Found { groups, range: opening(window)..last.end })
+    let enough = digits >= if groups > 1 { DIGITS_MIN } else { BARE_DIGITS_MIN };
+    let whole = enough && !continues_word(window, groups - 1);
+    whole.then(|| Found { groups, range: opening(window)..last.end, confidence: BY_WORD })
 }
 
-/// Year, month and day, or the reverse.
-fn is_date(window: &Window<'_>) -> bool {
-    matches!([0, 1, 2].map(|i| window.digits(i).len()), [4, 2, 2] | [2, 2, 4])
-}
-
-fn north_american(window: &Window<'_>) -> Option<Found> {
-    let skip = usize::from(window.digits(0) == b"1" && window.groups.len() > 1);
-    let area = window.digits(skip);
-    let (exchange, groups) = match window.digits(skip + 1).len() {
-        3 if window.digits(skip + 2).len() == 4 => (window.digits(skip + 1), 3),
-        7 => (&window.digits(skip + 1)[..3], 2),
-        _ => return None,
-    };
-    let last = skip + groups - 1;
-    let shape = area.len() == 3
-        && area[0] >= b'2'
-        && exchange[0] >= b'2'
-        && (0..last).all(|i| is_phone_separator(window.separator(i)))
-        && !window.joined_before()
-        && !continues_word(window, last)
-        && !matches!(window.separator(last), b"-" | b".");
-    shape.then(|| Found { groups: last + 1, range: opening(window)..window.groups[last].end })
-}
-
-/// The first group, with the parenthesis before it.
+/// The first group, with the parenthesis or `+` before it.
 fn opening(window: &Window<'_>) -> usize {
     let start = window.groups[0].start;
-    if window.before() == Some(b'(') { start - 1 } else { start }
+    if matches!(window.before(), Some(b'(' | b'+')) { start - 1 } else { start }
 }
 
 fn is_phone_separator(separator: &[u8]) -> bool {
     matches!(separator, b" " | b"-" | b"." | b"(" | b")" | b") " | b" (" | b")-" | b"-(" | b" - " | b").")
 }
 
-/// Whether group `i` ends in the middle of a word; an extension (`x12`) is none.
+/// Whether no digits stand before the window as if they were of the same number: with one separator between.
+fn begins_apart(window: &Window<'_>) -> bool {
+    !matches!(window.text[..opening(window)], [.., digit, b' ' | b'-' | b'.'] if digit.is_ascii_digit())
+}
+
+/// Whether no digits follow group `i` as if they were of the same number.
+fn ends_apart(window: &Window<'_>, i: usize) -> bool {
+    !is_phone_separator(window.separator(i)) || window.separator(i) == b" - " && i > 0
+}
+
+/// Whether the window begins in the middle of a word or an amount.
+fn joined_before(window: &Window<'_>) -> bool {
+    let before = &window.text[..window.groups[0].start];
+    match before.last() {
+        Some(0x80..) => before[before.len().saturating_sub(4)..]
+            .utf8_chunks()
+            .last()
+            .and_then(|c| c.valid().chars().last())
+            .is_some_and(is_letter),
+        Some(b'$') => true,
+        _ => window.joined_before(),
+    }
+}
+
+/// Whether group `i` ends in the middle of a word or an amount; an extension (`x12`) is neither.
 fn continues_word(window: &Window<'_>, i: usize) -> bool {
-    match window.text[window.groups[i].end..] {
+    let behind = &window.text[window.groups[i].end..];
+    match *behind {
         [b'x' | b'X', next, ..] => !next.is_ascii_digit(),
-        [next, ..] => next.is_ascii_alphanumeric() || next == b'_',
+        [0x80..=0xff, ..] => behind[..behind.len().min(4)]
+            .utf8_chunks()
+            .next()
+            .and_then(|c| c.valid().chars().next())
+            .is_some_and(is_letter),
+        [next, ..] => next.is_ascii_alphanumeric() || matches!(next, b'_' | b'$' | b'%'),
         [] => false,
     }
 }
 
-/// Whether the digits begin with an assigned calling code (ITU-T E.164.D), which only few pairs cannot.
-fn has_calling_code(window: &Window<'_>) -> bool {
-    let mut digits = (0..window.groups.len()).flat_map(|i| window.digits(i)).copied();
-    match (digits.next(), digits.next()) {
-        (Some(b'1' | b'7'), _) => true,
-        (Some(b'0'), _) | (Some(b'2'), Some(b'8')) | (Some(b'8'), Some(b'3' | b'9')) => false,
-        (first, _) => first.is_some(),
-    }
+/// Letters beyond ASCII of alphabets that are written with spaces between words, and their combining marks: Chinese has
+/// none between a word and a number.
+fn is_letter(c: char) -> bool {
+    ('\u{c0}'..'\u{590}').contains(&c) && c.is_alphanumeric() || ('\u{300}'..'\u{370}').contains(&c)
 }
+
+/// Whether a word behind `end` says that the number that ends there was a telephone's: "… fax", "…-Office", "… (mobile)".
+fn is_said_behind(text: &[u8], end: usize) -> bool {
+    let behind = &text[end..];
+    let apart = behind.iter().take(3).take_while(|byte| matches!(byte, b' ' | b'-' | b'(' | b',')).count();
+    let behind = &behind[apart..];
+    let len = behind.iter().take(BEHIND_BYTES_MAX + 1).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    apart > 0 && len > 2 && BEHIND.iter().any(|word| behind[..len].eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

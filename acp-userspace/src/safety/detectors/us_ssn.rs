@@ -1,9 +1,15 @@
-//! US social security numbers (SSA POMS RM 10201.035).
+//! US social security numbers (SSA POMS RM 10201.035, 20 CFR 422.103; ITINs: IRM 3.21.263.6).
 //!
-//! Taken: three, two and four digits with the same `-`, space or `.` between, area neither 000, 666 nor 9xx, group not
-//! 00, serial not 0000. Nine digits in a row only where a word before them or the JSON member's name says so: one
-//! number in nine of that length would pass the rules above. Numbers known from advertisements (078-05-1120)
-//! count: who sends one means an SSN. Area 9xx is an ITIN or invalid, and left.
+//! | written | confidence | where a word says so |
+//! |---|---|---|
+//! | three, two and four digits, the same `-`, space or `.` between | 90 | 99 |
+//! | so, in an area never issued (000, 666, 9xx) | 40 | 60 |
+//! | nine digits in a row, or in other groups | left | 80 |
+//!
+//! A word stands before the number or is the JSON member's name. Nine digits in a row are an SSN only by one: eight of nine
+//! such numbers would pass the rules. Group 00 and serial 0000 are left. An area never issued is reported, for a
+//! mistyped number is a leak too; 9xx is left where the number is an ITIN by its group. Numbers known from
+//! advertisements (078-05-1120) count: who sends one means an SSN.
 
 use super::Found;
 use super::context::{Context, Topic};
@@ -12,29 +18,72 @@ use super::digits::Window;
 /// Digits of a number.
 pub(super) const DIGITS: usize = 9;
 
+/// Confidence, alone and by a word.
+const SEPARATED: (u8, u8) = (90, 99);
+const NEVER_ISSUED: (u8, u8) = (40, 60);
+const BY_WORD: u8 = 80;
+
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
-    if window.joined_before() {
+    // Behind a `+` stands a telephone number.
+    if window.joined_before() || window.before() == Some(b'+') {
         return None;
-    }
-    let start = window.groups[0].start;
-    if let &[a, b, c, d, e, f, g, h, i] = window.digits(0) {
-        let valid = is_valid(&[a, b, c], &[d, e], &[f, g, h, i]) && !window.joined_after(0);
-        return (valid && context.says(Topic::SocialSecurity))
-            .then(|| Found { groups: 1, range: start..window.groups[0].end });
     }
     let separator = window.separator(0);
     let separated = matches!(separator, b"-" | b" " | b".") && window.separator(1) == separator;
-    let valid = separated && is_valid(window.digits(0), window.digits(1), window.digits(2)) && !window.joined_after(2);
-    valid.then(|| Found { groups: 3, range: start..window.groups[2].end })
+    let form = if separated { area(window.digits(0), window.digits(1), window.digits(2)) } else { None };
+    let Some(area) = form else { return by_word(window, context) };
+    let (alone, said) = match area {
+        Area::Issued => SEPARATED,
+        Area::NeverIssued => NEVER_ISSUED,
+    };
+    let confidence = if context.says(Topic::SocialSecurity) { said } else { alone };
+    (!window.joined_after(2)).then(|| Found {
+        groups: 3,
+        range: window.groups[0].start..window.groups[2].end,
+        confidence,
+    })
 }
 
-fn is_valid(area: &[u8], group: &[u8], serial: &[u8]) -> bool {
-    area.len() == 3
-        && group.len() == 2
-        && serial.len() == 4
-        && area != b"000"
-        && area != b"666"
-        && area[0] != b'9'
-        && group != b"00"
-        && serial != b"0000"
+/// Nine digits however they are grouped: in a row, or one by one.
+fn by_word(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
+    if context.is_silent(Topic::SocialSecurity) {
+        return None;
+    }
+    let mut number = [0; DIGITS];
+    let (mut len, mut groups) = (0, 0);
+    while len < DIGITS {
+        let digits = window.digits(groups);
+        // An empty group is behind the last.
+        number.get_mut(len..len + digits.len()).filter(|_| !digits.is_empty())?.copy_from_slice(digits);
+        (len, groups) = (len + digits.len(), groups + 1);
+    }
+    let valid =
+        area(&number[..3], &number[3..5], &number[5..]) == Some(Area::Issued) && !window.joined_after(groups - 1);
+    (valid && context.says(Topic::SocialSecurity)).then(|| Found {
+        groups,
+        range: window.groups[0].start..window.groups[groups - 1].end,
+        confidence: BY_WORD,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Area {
+    Issued,
+    NeverIssued,
+}
+
+/// What the area says of a number of this form; `None` where it is none, or an ITIN.
+fn area(area: &[u8], group: &[u8], serial: &[u8]) -> Option<Area> {
+    let form = area.len() == 3 && group.len() == 2 && serial.len() == 4 && group != b"00" && serial != b"0000";
+    match area {
+        _ if !form => None,
+        b"000" | b"666" => Some(Area::NeverIssued),
+        [b'9', ..] => (!is_itin(group)).then_some(Area::NeverIssued),
+        _ => Some(Area::Issued),
+    }
+}
+
+/// Whether the IRS issues numbers of this group under the areas 9xx.
+fn is_itin(group: &[u8]) -> bool {
+    matches!(group, [b'5', _] | [b'6', b'0'..=b'5'] | [b'7', _] | [b'8', b'0'..=b'8'] | [b'9', b'0'..=b'2' | b'4'..=b'9'])
 }
