@@ -127,6 +127,7 @@ pub(in crate::safety) const ANCHORS: &[Anchor] = &[
     at(Kind::AzureKey, marked::AZURE_CLIENT_EXPRESSION, marked::azure_client),
     at(Kind::AzureKey, marked::AZURE_SERVICE_EXPRESSION, marked::azure_service),
     at(Kind::AzureKey, marked::AZURE_ACCOUNT_EXPRESSION, marked::azure_account),
+    at(Kind::AzureKey, marked::AZURE_SIGNATURE_EXPRESSION, marked::azure_signature),
     at(Kind::OtherToken, marked::TELEGRAM_EXPRESSION, marked::telegram),
     at(Kind::OtherToken, marked::MAILCHIMP_EXPRESSION, marked::mailchimp),
     at(Kind::OtherToken, marked::TERRAFORM_EXPRESSION, marked::terraform),

@@ -5,7 +5,7 @@
 //! business. Names that hold a word for something public (`csrf`, `page`, `public`) are left. The value is judged by
 //! `value`.
 
-use super::chars::{ALNUM, BASE64, URL_DOT, Words, contains_any};
+use super::chars::{ALNUM, BASE64, UNSIGNED, URL_DOT, Words, contains_any};
 use super::value::{self, Promise};
 use super::{Kind, Secret, authorization, connection, named, placeholder};
 
@@ -174,23 +174,33 @@ fn value_behind(text: &[u8], end: usize, form: Form) -> Option<(usize, &[u8], bo
     if form == Form::Argument {
         return string(rest, text[end - 1]).map(|value| (end, value, true));
     }
-    // Further signs (`:=`, `=>`, `?=`, `==` is none), blanks, a prefix of the language (`b"…"`, `Some("…")` is none).
-    if rest.starts_with(b"=") && text[..end].ends_with(b"=") || rest.starts_with(b":") && text[..end].ends_with(b":") {
+    // `==` compares, and `::` is of a path.
+    let sign = text[end - 1];
+    if matches!(sign, b'=' | b':') && rest.first() == Some(&sign) && rest.get(1) != Some(&b':') {
         return None;
     }
+    // The rest of the sign (`:=`, `=>`, `:::=`), blanks, and the escape of a quote.
     let at = rest.iter().take(16).take_while(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'>' | b':' | b'?')).count();
     let at = at + rest[at..].iter().take(2).take_while(|byte| **byte == b'\\').count();
     let value = &rest[at..];
     match value.first()? {
         quote @ (b'"' | b'\'' | b'`') => Some((end + at + 1, string(&value[1..], *quote)?, true)),
         _ => {
-            let len = value.iter().take_while(|byte| !ends_word(**byte, form)).count();
-            let word = trim_back(&value[..len], |byte| matches!(byte, b'.' | b',' | b'?' | b'"' | b'\''));
+            let word =
+                trim_back(&value[..word_len(value, form)], |byte| matches!(byte, b'.' | b',' | b'?' | b'"' | b'\''));
             // Three dots stand for what was left out.
             let whole = !value[word.len()..].starts_with(b"..");
             whole.then_some((end + at, word, form == Form::Element))
         }
     }
+}
+
+/// How long the value without quotes is that `text` begins with. Behind the first part of it only what a token is made
+/// of belongs to it, signs excepted: a row of assignments is read once, not once for each.
+fn word_len(text: &[u8], form: Form) -> usize {
+    const FIRST_BYTES: usize = 128;
+    let len = text.iter().take(FIRST_BYTES).take_while(|byte| !ends_word(**byte, form)).count();
+    if len < FIRST_BYTES { len } else { len + UNSIGNED.run(&text[len..], value::BYTES_MAX - len) }
 }
 
 /// What ends a value that has no quotes.

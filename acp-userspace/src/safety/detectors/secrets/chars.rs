@@ -63,17 +63,24 @@ pub(super) const BASE64: Set = Set(ALNUM.0 | PLUS_SLASH | EQUALS);
 pub(super) const ANY_BASE64: Set = Set(BASE64.0 | URL.0);
 pub(super) const URL_DOT: Set = Set(URL.0 | DOT);
 /// Percent-encoded text of a cookie.
-pub(super) const URL_PERCENT: Set = Set(URL.0 | PERCENT);
+pub(super) const URL_PERCENT: Set = URL.and_percent();
 pub(super) const UPPER_DASH: Set = Set(UPPER_ALNUM.0 | DASH);
 /// Of the ending `-X`.
 pub(super) const DASH_X: Set = Set(UPPER_REST | DASH);
 pub(super) const URL_EQUALS: Set = Set(URL.0 | EQUALS);
 /// Unreserved characters of a URI (RFC 3986 §2.3).
 pub(super) const UNRESERVED: Set = Set(URL_DOT.0 | TILDE);
+/// What a bearer token is made of, but for its padding.
+pub(super) const UNSIGNED: Set = Set(UNRESERVED.0 | PLUS_SLASH);
 /// What a bearer token is made of (RFC 6750 §2.1).
 pub(super) const BEARER: Set = Set(UNRESERVED.0 | BASE64.0);
 
 impl Set {
+    /// With the sign of percent-encoding.
+    pub(super) const fn and_percent(self) -> Self {
+        Self(self.0 | PERCENT)
+    }
+
     pub(super) const fn has(self, byte: u8) -> bool {
         CLASSES[byte as usize] & self.0 != 0
     }

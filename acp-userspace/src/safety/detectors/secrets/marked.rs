@@ -1,6 +1,6 @@
 //! Tokens that are known by a mark within or behind them, not by a prefix.
 
-use super::chars::{ALNUM, BASE64, DIGIT, HEX, UNRESERVED, URL, Words, begins, contains_any, ends};
+use super::chars::{ALNUM, BASE64, DIGIT, HEX, Set, UNRESERVED, URL, Words, begins, contains_any, ends};
 use super::{Kind, Secret, placeholder};
 
 /// `OpenAI` in base64: every key of theirs holds it.
@@ -65,6 +65,27 @@ pub(super) fn azure_account(text: &[u8], end: usize) -> Option<Secret> {
     (fits && !placeholder::is_token(found)).then(|| secret(Kind::AzureKey, start, start + len, 98))
 }
 
+/// The signature of a shared access signature, and its neighbours' sign.
+pub(super) const AZURE_SIGNATURE_EXPRESSION: &str = r"[?&;]sig=[A-Za-z0-9%/+]{8}";
+
+/// learn.microsoft.com, "Create a service SAS": 32 bytes in base64, mostly percent-encoded, beside a version or expiry.
+pub(super) fn azure_signature(text: &[u8], end: usize) -> Option<Secret> {
+    const ENCODED: Set = BASE64.and_percent();
+    let start = end.checked_sub(8)?;
+    let len = ENCODED.run(&text[start..], 128);
+    let found = &text[start..start + len];
+    let escapes = found.iter().filter(|byte| **byte == b'%').count();
+    let padded = found.ends_with(b"=") || found.ends_with(b"%3D") || found.ends_with(b"%3d");
+    let near = &text[start.saturating_sub(NEAR_BYTES)..text.len().min(start + len + NEAR_BYTES)];
+    (len.checked_sub(2 * escapes) == Some(44) && padded && contains_any(near, &SIGNED))
+        .then(|| secret(Kind::AzureKey, start, start + len, 95))
+}
+
+/// How far from a signature its other parameters stand.
+const NEAR_BYTES: usize = 200;
+/// The parameters of what is signed: version, and expiry.
+const SIGNED: Words = Words::of(&["sv=20", "se=20", "se=1", "sr=http"]);
+
 /// A bot's number, a colon, and 35 characters that begin with two As.
 pub(super) const TELEGRAM_EXPRESSION: &str = r"[0-9]:AA[A-Za-z0-9_\-]{8}";
 
@@ -123,7 +144,8 @@ pub(super) fn facebook(text: &[u8], end: usize) -> Option<Secret> {
     (27..=32).contains(&len).then(|| secret(Kind::OtherToken, start, end + len, 90))
 }
 
-/// The first digits of an id in base64 ("1…" to "9…"), and the two dots where a token has them.
+/// The one anchor without three literal bytes; it takes an eighth of the engine's speed, since nothing else marks these
+/// tokens. The first digits of an id in base64 ("1…" to "9…"), and the two dots where a token has them.
 pub(super) const DISCORD_EXPRESSION: &str =
     r"(?:M[TjzD]|N[TDjz]|O[TD])[AEIMQUYcgk][w-z0-5][A-Za-z0-9_\-]{19,22}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27}";
 

@@ -47,15 +47,19 @@ const PROVIDERS: [(Words, Form); 13] = [
     (Words::of(&["contribsys"]), Form::Pair),
 ];
 
+/// What the name of a key says; an organisation's or an app's id has the form of a key too.
+const KEYS: Words = Words::of(&["key", "token", "secret", "auth", "login", "access", "client", "contribsys"]);
+
 /// The value assigned behind the sign that ends at `end`.
 pub(super) fn find(text: &[u8], end: usize) -> Option<Secret> {
-    let from = end.saturating_sub(64);
+    const NAME_BYTES_MAX: usize = 64;
+    let from = end.saturating_sub(NAME_BYTES_MAX);
     let rest = &text[end..text.len().min(end + 128)];
     let at = rest.iter().take(8).take_while(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'>' | b':' | b'?')).count();
     let at = at + rest[at..].iter().take(2).take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\' | b'`')).count();
     let len = rest[at..].iter().take_while(|byte| URL_EQUALS.has(**byte) || **byte == b':').count();
     let start = end + at;
-    secret(last_line(&text[from..end]), &text[start..start + len], start)
+    secret(last_name(&text[from..end]), &text[start..start + len], start)
 }
 
 /// The value of the JSON member `name`.
@@ -63,10 +67,10 @@ pub(super) fn of_member(name: &[u8], value: &[u8]) -> Option<Secret> {
     secret(name, value, 0)
 }
 
-fn last_line(text: &[u8]) -> &[u8] {
-    let text = &text[text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)..];
-    let sign = text.iter().rposition(|byte| URL_DOT.has(*byte)).map_or(0, |at| at + 1);
-    &text[sign - URL_DOT.run_back(&text[..sign], sign)..sign]
+/// The last name in `text`.
+fn last_name(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| URL_DOT.has(*byte)).map_or(0, |at| at + 1);
+    &text[end - URL_DOT.run_back(&text[..end], end)..end]
 }
 
 fn secret(name: &[u8], value: &[u8], start: usize) -> Option<Secret> {
@@ -80,7 +84,8 @@ fn secret(name: &[u8], value: &[u8], start: usize) -> Option<Secret> {
             value.split_at_checked(8).is_some_and(|(user, rest)| hex(user) && rest.strip_prefix(b":").is_some_and(hex))
         }
     };
-    let found = PROVIDERS.iter().any(|(provider, form)| contains_any(name, provider) && fits(form));
+    let found = PROVIDERS.iter().any(|(provider, form)| fits(form) && contains_any(name, provider))
+        && contains_any(name, &KEYS);
     (found && !placeholder::is_token(value) && entropy(value) >= BITS_MIN).then(|| Secret {
         kind: Kind::OtherToken,
         range: start..start + value.len(),

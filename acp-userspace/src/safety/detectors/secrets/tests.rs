@@ -135,13 +135,16 @@ fn a_token_of_another_length_is_none() {
             let sample = sample(token);
             let shorter = &sample[..sample.len() - 1];
             let within = format!("x{sample}");
-            for text in [shorter, &within] {
+            let last = &sample[sample.len() - 1..];
+            let exact = matches!(token.body.last(), Some(Part::Of(_, least, most)) if least == most);
+            let longer = if exact { format!("{sample}{last}") } else { within.clone() };
+            for text in [shorter, &within, &longer] {
                 let same = |secret: &Secret| secret.range.len() >= sample.len() - 1;
                 let any = engine.anchors(text.as_bytes()).into_iter().filter(|(index, _)| *index == anchor);
                 let secret = any.filter_map(|(index, end)| find(text.as_bytes(), None, index, end)).find(same);
                 // A row for shorter tokens of the prefix may take it.
                 let other_row = tokens()
-                    .any(|(_, other)| other.prefix == token.prefix && !std::ptr::eq(other, token) && text == shorter);
+                    .any(|(_, other)| other.prefix == token.prefix && !std::ptr::eq(other, token) && text != within);
                 assert!(secret.is_none() || other_row, "{text} {secret:?}");
             }
         }
@@ -200,6 +203,11 @@ fn keys_without_a_prefix_are_known_by_their_marks() {
     check(&format!("AccountName=x;AccountKey={account};"), Kind::AzureKey, &account);
     let service = format!("{}JQQJ99BC{}", random(52), random(24));
     check(&service, Kind::AzureKey, &service);
+    let signature = format!("{}%3D", random(43));
+    check(&format!("https://x/y?sv=2024-11-04&sig={signature}&se=2026"), Kind::AzureKey, &signature);
+    check_none(&format!("https://x/y?sig={signature}"));
+    let session = format!("IQoJb3JpZ2lu{}", random(400));
+    check(&format!("aws_session_token = {session}"), Kind::AwsKey, &session);
     let telegram = format!("110201543:AA{}", random(33));
     check(&format!("https://api.telegram.org/bot{telegram}/getMe"), Kind::OtherToken, &telegram);
 }
@@ -287,6 +295,9 @@ fn a_value_is_found_by_its_name() {
     ] {
         check(&text, Kind::GenericSecret, &key);
     }
+    let long = random(900);
+    check(&format!("refresh_token: {long}\n"), Kind::GenericSecret, &long);
+    check(&format!("refresh_token: \"{long}\"\n"), Kind::GenericSecret, &long);
     let aws = "q7Rb2LzX9cVn4KpT8wMd3HsG6fYj/Ae1QtBu0+oW";
     check(&format!("AWS_SECRET_ACCESS_KEY={aws}"), Kind::AwsKey, aws);
 }

@@ -5,13 +5,15 @@
 //! stands for a secret (`placeholder`), paths, URLs, calls, names and words joined by `_`, `-`, `.` or capitals,
 //! versions, dates, and one of the above behind a scheme.
 
-use super::chars::{ALNUM, ANY_HEX, BEARER, DIGIT, LETTER, Words, contains_any};
+use super::chars::{ALNUM, ANY_HEX, DIGIT, LETTER, UNSIGNED, Words, contains_any};
 use super::{placeholder, token};
 
 /// Fewest bytes of a secret.
 pub(super) const BYTES_MIN: usize = 8;
-/// Most bytes of one that is judged: what is longer is a document.
-pub(super) const BYTES_MAX: usize = 256;
+/// Most bytes of one that is judged: opaque tokens of OAuth servers have up to two thousand.
+pub(super) const BYTES_MAX: usize = 2048;
+/// Most bytes of a password.
+const PASSWORD_BYTES_MAX: usize = 128;
 
 /// What the name promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +28,13 @@ pub(super) enum Promise {
 
 /// How sure it is, in percent, that `value` is what `promise` says. `quoted`: it is a string, so no code.
 pub(super) fn judge(promise: Promise, value: &[u8], quoted: bool) -> Option<u8> {
-    let fits = (BYTES_MIN..=BYTES_MAX).contains(&value.len());
-    if !fits || placeholder::is_value(value) || is_location(value) || (!quoted && is_identifier(value)) {
+    if !(BYTES_MIN..=BYTES_MAX).contains(&value.len()) {
         return None;
     }
-    if promise == Promise::Password { password(value, quoted) } else { key(promise, value) }
+    // What is cheap and refuses most comes first.
+    let confidence = if promise == Promise::Password { password(value, quoted) } else { key(promise, value) }?;
+    let named = !quoted && is_identifier(value);
+    (!named && !is_location(value) && !placeholder::is_value(value)).then_some(confidence)
 }
 
 /// People's passwords mix characters, and are no names of variables.
@@ -39,18 +43,22 @@ fn password(value: &[u8], quoted: bool) -> Option<u8> {
     let has = |test: fn(&u8) -> bool| value.iter().any(test);
     let digit = has(u8::is_ascii_digit);
     let symbol = has(|byte| byte.is_ascii_punctuation() && !matches!(byte, b'_' | b'-' | b'.'));
-    let space = has(u8::is_ascii_whitespace);
-    let letter = has(u8::is_ascii_alphabetic);
-    let code = !quoted && has(|byte| matches!(byte, b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'>' | b'<' | b'|'));
-    let mixed = letter && (digit || (symbol && quoted));
-    let fits = mixed && !code && !space && !is_call(value) && entropy(value) >= BITS_MIN;
-    let words = !digit && is_words(value);
-    (fits && !words).then_some(if digit && (symbol || value.len() >= 12) { 75 } else { 65 })
+    let mixed = has(u8::is_ascii_alphabetic) && (digit || (symbol && quoted && !is_words(value)));
+    let code = !quoted && has(|byte| b"()[]{}<>|".contains(byte));
+    if value.len() > PASSWORD_BYTES_MAX || !mixed || code || has(u8::is_ascii_whitespace) || is_call(value) {
+        return None;
+    }
+    let long = symbol || value.len() >= 12;
+    (entropy(value) >= BITS_MIN).then_some(if digit && long { 75 } else { 65 })
 }
 
 /// Machines' keys are of one alphabet, without words.
 fn key(promise: Promise, value: &[u8]) -> Option<u8> {
-    if !value.iter().all(|byte| BEARER.has(*byte) || matches!(byte, b':' | b'%' | b'!' | b'@' | b'#' | b'$' | b'*')) {
+    let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
+    if !value[..value.len() - padding]
+        .iter()
+        .all(|byte| UNSIGNED.has(*byte) || matches!(byte, b'%' | b'!' | b'#' | b'$'))
+    {
         return None;
     }
     if token::is_uuid(value) {
@@ -84,7 +92,7 @@ fn is_location(value: &[u8]) -> bool {
     let path = matches!(value[0], b'/' | b'.' | b'~' | b'\\') && value.iter().any(|byte| matches!(byte, b'/' | b'\\'));
     let suffix = value.iter().rposition(|byte| *byte == b'.').map_or(&value[..0], |dot| &value[dot + 1..]);
     let file = (1..=5).contains(&suffix.len()) && suffix.iter().all(u8::is_ascii_lowercase);
-    path && (file || is_words(value))
+    (path && (file || is_words(value)))
         || value.get(1..3) == Some(b":\\")
         || value.starts_with(b"arn:")
         || value.starts_with(b"urn:")
@@ -148,7 +156,8 @@ pub(super) fn entropy(value: &[u8]) -> u32 {
     for &byte in value {
         counts[usize::from(byte)] += 1;
     }
-    let sum: u32 = counts.iter().map(|count| u32::from(*count) * LOG2[usize::from(*count)]).sum();
+    // Each of the c equal bytes adds log₂ c.
+    let sum: u32 = value.iter().map(|byte| LOG2[usize::from(counts[usize::from(*byte)])]).sum();
     LOG2[value.len()] - (sum / len).min(LOG2[value.len()])
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Kind;
 use super::super::chars::{
-    ALNUM, ANY_BASE64, ANY_HEX, BASE32, BASE64, DASH_DIGIT, HEX, LOWER_ALNUM, UPPER_ALNUM, URL, URL_DOT, URL_EQUALS,
+    ALNUM, ANY_BASE64, ANY_HEX, BASE32, BASE64, DASH_DIGIT, HEX, UPPER_ALNUM, URL, URL_DOT, URL_EQUALS,
 };
 use super::super::token::{
     Check,
@@ -12,11 +12,12 @@ use super::super::token::{
 use super::{checked, other, other_checked, token};
 
 pub(in super::super) const AWS_EXPRESSION: &str = concat!(
-    r"(?:A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{8}|A3T[A-Z0-9][A-Z2-7]{7}|ABSKQmVkcm9ja0FQSUtleS1|",
+    r"(?:A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{8}|A3T[A-Z0-9][A-Z2-7]{7}|(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9+/]{8}|ABSKQmVkcm9ja0FQSUtleS1|",
     r"bedrock-api-key-YmVkcm9jay5hbWF6b25h)"
 );
 
 /// AWS IAM user guide, "IAM identifiers", unique id prefixes: an access key id is twenty characters of base32.
+/// AWS STS API reference, `SessionToken`, whose base64 begins with what wrote it (`origin`, `er/aws`).
 /// Bedrock user guide, "API keys": the base64 of `BedrockAPIKey-` and of `bedrock.amazonaws.com`.
 pub(in super::super) const AWS: &[Token] = &[
     checked(Kind::AwsKey, "AKIA", &[Of(BASE32, 16, 16)], Check::Form),
@@ -24,6 +25,9 @@ pub(in super::super) const AWS: &[Token] = &[
     checked(Kind::AwsKey, "ABIA", &[Of(BASE32, 16, 16)], Check::Form),
     checked(Kind::AwsKey, "ACCA", &[Of(BASE32, 16, 16)], Check::Form),
     checked(Kind::AwsKey, "A3T", &[Of(UPPER_ALNUM, 1, 1), Of(BASE32, 16, 16)], Check::Form),
+    token(Kind::AwsKey, "IQoJb3JpZ2lu", &[Of(BASE64, 200, 2048)]),
+    token(Kind::AwsKey, "FwoGZXIvYXdz", &[Of(BASE64, 200, 2048)]),
+    token(Kind::AwsKey, "FQoGZXIvYXdz", &[Of(BASE64, 200, 2048)]),
     checked(Kind::AwsKey, "ABSKQmVkcm9ja0F", &[Is("QSUtleS1"), Of(BASE64, 108, 268)], Check::Exact),
     token(Kind::AwsKey, "bedrock-api-key-YmVkcm9jay5h", &[Is("bWF6b25hd3MuY29t"), Of(ANY_BASE64, 0, 2048)]),
 ];
@@ -38,15 +42,12 @@ pub(in super::super) const GCP: &[Token] = &[
     token(Kind::GcpKey, "AQ.Ab", &[Of(URL, 40, 128)]),
 ];
 
-/// Browser and sample keys that are printed in Google's own public sources, and open nothing that is not public.
+/// Keys of samples and published apps, so widely copied that the labelled corpora call them none.
 const PUBLISHED_GOOGLE: &[&str] = &[
     "AIzaSyAnLA7NfeLquW1tJFpx_eQCxoX-oo6YyIs",
     "AIzaSyCkEhVjf3pduRDt6d1yKOMitrUEke8agEM",
     "AIzaSyDMAScliyLx7F0NPDEJi1QmyCgHIAODrlU",
-    "AIzaSyD3asb-2pEZVqMkmL6M9N6nHZRR_znhrh0",
     "AIzaSyAdOS2zB6NCsk1pCdZ4-P6GBdi_UUPwX7c",
-    "AIzaSyASWm6HmTMdYWpgMnjRBjxcQ9CKctWmLd4",
-    "AIzaSyANUvH9H9BsUccjsu2pCmEkOPjjaXeDQgY",
     "AIzaSyA5_iVawFQ8ABuTZNUdcwERLJv_a_p4wtM",
     "AIzaSyBcE-OOIbhjyR83gm4r2MFCu4MJmprNXsw",
     "AIzaSyA8vmApnrHNFE0bApF4hoZ11srVL_n0nvY",
@@ -54,9 +55,9 @@ const PUBLISHED_GOOGLE: &[&str] = &[
 
 pub(in super::super) const OTHER_EXPRESSION: &str = concat!(
     r"(?:do[opr]_v1_|HRKU-AA|fo1_|fm[12][ar]?_|LTAI|v1\.0-|pscale_(?:tkn|pw|oauth)_|sbp_|sb_secret_|vcp_|",
-    r"nf[pcobu]_|tskey-[a-z]{3,8}-|dnkey-|hv[sbr]\.|dt0[a-z][0-9]{2}\.|NR(?:AK|II|JS|AA|RA|SP)-|glc_|glsa_|",
+    r"nfp_|tskey-[a-z]{3,8}-|dnkey-|hv[sbr]\.|dt0[a-z][0-9]{2}\.|NR(?:AK|II|JS|AA|RA|SP)-|glc_|glsa_|",
     r"pul-|tk-us-|sha256~|AGE-SECRET-KEY-1|AQVN|dp\.(?:pt|ct|sa|scim|audit)\.|rnd_|EAAA|ico-|",
-    r"CFPAT-|napi_|cfut_|cfat_)[A-Za-z0-9_\-]{8}|dapi[0-9a-f]{8}|dp\.st\.[A-Za-z0-9_.\-]{8}"
+    r"CFPAT-|cfut_|cfat_)[A-Za-z0-9_\-]{8}|dapi[0-9a-f]{8}|dp\.st\.[A-Za-z0-9_.\-]{8}"
 );
 
 pub(in super::super) const OTHER: &[Token] = &[
@@ -90,10 +91,6 @@ pub(in super::super) const OTHER: &[Token] = &[
     other_checked("vcp_", &[Of(ALNUM, 24, 80)], Check::Mixed),
     // docs.netlify.com/api/get-started.
     other("nfp_", &[Of(ALNUM, 36, 36)]),
-    other("nfc_", &[Of(ALNUM, 36, 36)]),
-    other("nfo_", &[Of(ALNUM, 36, 36)]),
-    other("nfb_", &[Of(ALNUM, 36, 36)]),
-    other("nfu_", &[Of(ALNUM, 36, 36)]),
     // tailscale.com/kb/1085/auth-keys: what it is for, its id, and the key.
     other_checked("tskey-auth-", &[Of(ALNUM, 10, 20), Is("-"), Of(ALNUM, 20, 40)], Check::Exact),
     other_checked("tskey-api-", &[Of(ALNUM, 10, 20), Is("-"), Of(ALNUM, 20, 40)], Check::Exact),
@@ -139,9 +136,8 @@ pub(in super::super) const OTHER: &[Token] = &[
     other("dp.audit.", &[Of(ALNUM, 40, 44)]),
     other("dp.st.", &[Of(URL, 2, 35), Is("."), Of(ALNUM, 40, 44)]),
     other("dp.st.", &[Of(ALNUM, 40, 44)]),
-    // render.com/docs/api; neon.com/docs.
+    // render.com/docs/api.
     other("rnd_", &[Of(ALNUM, 28, 32)]),
-    other("napi_", &[Of(LOWER_ALNUM, 64, 64)]),
     // developer.squareup.com: access tokens. Base64 of numbers begins like them.
     other_checked("EAAA", &[Of(URL, 60, 60)], Check::Named),
     // infracost.io/docs.
