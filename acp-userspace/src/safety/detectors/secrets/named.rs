@@ -1,7 +1,7 @@
 //! Keys without a prefix, of providers whose own name stands before them: a name that holds the provider's, and a value
 //! of exactly the form the provider issues.
 
-use super::chars::{ALNUM, HEX, Set, URL_DOT, URL_EQUALS, Words, contains_any};
+use super::chars::{ALNUM, HEX, Set, UNRESERVED, URL, URL_DOT, URL_EQUALS, Words, contains_any};
 use super::value::{ONE_BIT, entropy};
 use super::{Kind, Secret, placeholder, token};
 
@@ -10,7 +10,7 @@ const BITS_MIN: u32 = 5 * ONE_BIT / 2;
 
 /// A provider's name, the rest of the name, and the sign of an assignment.
 pub(super) const EXPRESSION: &str = concat!(
-    r"(?:snyk|sonar|sumo|heroku|okta|messagebird|meraki|contribsys|twilio|datadog|octopus)",
+    r"(?:snyk|sonar|sumo|heroku|okta|messagebird|meraki|contribsys|twilio|datadog|octopus|airtable|cloudflare)",
     r#"[a-z_.\-]{0,24}[\\"'\])]{0,3}[ \t]{0,4}\??[:=]"#
 );
 
@@ -24,7 +24,7 @@ enum Form {
 }
 
 /// The provider's name, and what it issues.
-const PROVIDERS: [(Words, Form); 13] = [
+const PROVIDERS: [(Words, Form); 16] = [
     // docs.snyk.io; devcenter.heroku.com (before 2024); developers.messagebird.com; octopus.com.
     (Words::of(&["snyk"]), Form::Uuid),
     (Words::of(&["heroku"]), Form::Uuid),
@@ -43,6 +43,10 @@ const PROVIDERS: [(Words, Form); 13] = [
     // twilio.com/docs: API keys and auth tokens; docs.datadoghq.com: API keys.
     (Words::of(&["twilio"]), Form::Exactly("", HEX, 32)),
     (Words::of(&["datadog"]), Form::Exactly("", HEX, 32)),
+    (Words::of(&["twilio"]), Form::Exactly("SK", HEX, 32)),
+    // airtable.com/developers: personal access tokens; developers.cloudflare.com: API tokens.
+    (Words::of(&["airtable"]), Form::Exactly("pat", URL_DOT, 79)),
+    (Words::of(&["cloudflare"]), Form::Exactly("", URL, 40)),
     // github.com/sidekiq/sidekiq/wiki: credentials of the commercial gems.
     (Words::of(&["contribsys"]), Form::Pair),
 ];
@@ -57,9 +61,9 @@ pub(super) fn find(text: &[u8], end: usize) -> Option<Secret> {
     let rest = &text[end..text.len().min(end + 128)];
     let at = rest.iter().take(8).take_while(|byte| matches!(byte, b' ' | b'\t' | b'=' | b'>' | b':' | b'?')).count();
     let at = at + rest[at..].iter().take(2).take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\' | b'`')).count();
-    let len = rest[at..].iter().take_while(|byte| URL_EQUALS.has(**byte) || **byte == b':').count();
-    let start = end + at;
-    secret(last_name(&text[from..end]), &text[start..start + len], start)
+    let len = rest[at..].iter().take_while(|byte| UNRESERVED.has(**byte) || matches!(byte, b':' | b'=')).count();
+    let value = &rest[at..at + len];
+    secret(last_name(&text[from..end]), value.strip_suffix(b".").unwrap_or(value), end + at)
 }
 
 /// The value of the JSON member `name`.

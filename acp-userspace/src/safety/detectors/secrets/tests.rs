@@ -276,6 +276,19 @@ fn a_password_is_found_beside_its_host() {
 }
 
 #[test]
+fn a_providers_key_without_a_prefix_is_found_by_its_name() {
+    let uuid = "3fa85f64-5717-4562-b3fc-2c963f66afa6";
+    check(&format!("HEROKU_API_KEY={uuid}"), Kind::OtherToken, uuid);
+    check(&format!("the \"snyk-token\": \"{uuid}\""), Kind::OtherToken, uuid);
+    let twilio = format!("SK{}", random_hex(32));
+    check(&format!("twilio_key := '{twilio}'."), Kind::OtherToken, &twilio);
+    let airtable = format!("pat{}.{}", random(14), random_hex(64));
+    check(&format!("airtable.token: {airtable}."), Kind::OtherToken, &airtable);
+    check_none(&format!("heroku_app_id={uuid}"));
+    check_none(&format!("heroku: see {uuid}"));
+}
+
+#[test]
 fn a_value_is_found_by_its_name() {
     let key = random_hex(32);
     for text in [

@@ -32,13 +32,15 @@ pub(in super::super) const AWS: &[Token] = &[
     token(Kind::AwsKey, "bedrock-api-key-YmVkcm9jay5h", &[Is("bWF6b25hd3MuY29t"), Of(ANY_BASE64, 0, 2048)]),
 ];
 
-pub(in super::super) const GCP_EXPRESSION: &str = r"(?:AIzaSy|GOCSPX-|ya29\.|AQ\.Ab)[A-Za-z0-9_\-]{8}";
+pub(in super::super) const GCP_EXPRESSION: &str = r"(?:AIzaSy|GOCSPX-|ya29\.|1//0|AQ\.Ab)[A-Za-z0-9_\-]{8}";
 
-/// Google Cloud, "API keys" and "OAuth 2.0 client secrets"; the forms are those of the keys issued.
+/// Google Cloud, "API keys" and "Using OAuth 2.0" (client secrets, access and refresh tokens); the forms are those of
+/// the keys issued.
 pub(in super::super) const GCP: &[Token] = &[
     checked(Kind::GcpKey, "AIzaSy", &[Of(URL, 33, 33)], Check::Unpublished(PUBLISHED_GOOGLE)),
     token(Kind::GcpKey, "GOCSPX-", &[Of(URL, 28, 28)]),
     checked(Kind::GcpKey, "ya29.", &[Of(URL_DOT, 30, 2048)], Check::Mixed),
+    checked(Kind::GcpKey, "1//0", &[Of(URL, 60, 256)], Check::Mixed),
     token(Kind::GcpKey, "AQ.Ab", &[Of(URL, 40, 128)]),
 ];
 
