@@ -12,7 +12,8 @@ use super::super::token::{
 use super::{checked, other, other_checked, token};
 
 pub(in super::super) const AWS_EXPRESSION: &str = concat!(
-    r"(?:A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{8}|A3T[A-Z0-9][A-Z2-7]{7}|(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9+/]{8}|ABSKQmVkcm9ja0FQSUtleS1|",
+    r"(?:A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{8}|A3T[A-Z0-9][A-Z2-7]{7}|",
+    r"(?:IQoJb3JpZ2lu|F[wQ]oGZXIvYXdz)[A-Za-z0-9+/]{8}|ABSKQmVkcm9ja0FQSUtleS1|",
     r"bedrock-api-key-YmVkcm9jay5hbWF6b25h)"
 );
 
