@@ -19,6 +19,8 @@ mod credit_card;
 mod digits;
 mod email;
 mod phone;
+#[expect(dead_code, reason = "the scanner does not look for its anchors yet")]
+mod secrets;
 mod us_ssn;
 
 /// A set of detectors.

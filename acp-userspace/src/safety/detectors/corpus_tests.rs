@@ -14,7 +14,7 @@ use super::tests::find;
 use crate::config::resolved::Detector;
 
 /// Where the corpora are; `None` is announced, never silent.
-fn corpora() -> Option<PathBuf> {
+pub(super) fn corpora() -> Option<PathBuf> {
     let named = std::env::var_os("ACP_CORPORA").map(PathBuf::from);
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let beside = here.ancestors().map(|parent| parent.join("shared/corpora"));

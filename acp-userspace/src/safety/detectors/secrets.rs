@@ -1,0 +1,163 @@
+//! Secrets: provider tokens, private keys, JWTs, connection strings, and values that are assigned to a secret's name.
+//!
+//! [`ANCHORS`] says what the engine looks for, [`find`] judges what stands where one ended, and [`assigned`] judges the
+//! value of a JSON member whose name is a secret's. A provider's token is taken by the length, character set and,
+//! where there is one, checksum that the provider publishes (`providers`); a PEM block and a JWT by what they hold
+//! (`pem`, `jwt`); a password by the URL, header or command it stands in (`connection`, `authorization`); all else by
+//! its name and the entropy of its value (`assignment`, `value`). What people write in a secret's place ("EXAMPLE",
+//! "xxxx", `${VAR}`) is none (`placeholder`).
+//!
+//! A finding covers the secret itself, not the name, the user or the host beside it.
+//!
+//! Invariants: a look reads at most [`BACK_BYTES_MAX`] before the anchor's end and [`FORWARD_BYTES_MAX`] after it,
+//! allocates nothing, and takes any bytes. A secret that is longer is reported as far as it was read.
+
+use std::ops::Range;
+
+mod assignment;
+mod authorization;
+mod base64;
+mod chars;
+mod connection;
+mod jwt;
+mod marked;
+mod named;
+mod pem;
+mod placeholder;
+mod providers;
+mod token;
+mod value;
+
+/// Furthest a look reads back from the anchor's end.
+pub(in crate::safety) const BACK_BYTES_MAX: usize = 256;
+/// Furthest a look reads on from the anchor's end: a 4096-bit RSA key in PEM is 3.2 KiB.
+pub(in crate::safety) const FORWARD_BYTES_MAX: usize = 4096;
+
+/// What a secret opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::safety) enum Kind {
+    /// Amazon Web Services: access key id, secret access key, Bedrock key.
+    AwsKey,
+    /// Google: API key, OAuth client secret, access token.
+    GcpKey,
+    /// Microsoft Azure: client secret, storage and service keys.
+    AzureKey,
+    /// GitHub tokens of every type.
+    GithubToken,
+    /// GitLab tokens of every type.
+    GitlabToken,
+    /// Slack tokens and incoming webhooks.
+    SlackToken,
+    /// Stripe secret and restricted keys, webhook secrets.
+    StripeKey,
+    /// OpenAI keys.
+    OpenaiKey,
+    /// Anthropic keys.
+    AnthropicKey,
+    /// A private key in PEM, `PuTTY` or age form.
+    PrivateKey,
+    /// A JSON Web Token.
+    Jwt,
+    /// A password beside the user or the host it is for.
+    ConnectionString,
+    /// A token of any other provider.
+    OtherToken,
+    /// A value that its name calls a secret, and its entropy does not deny.
+    GenericSecret,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::safety) struct Secret {
+    /// Of which kind.
+    pub kind: Kind,
+    /// Where, in the text that was given.
+    pub range: Range<usize>,
+    /// How sure that is, in percent.
+    pub confidence: u8,
+}
+
+/// What makes a place worth a look; `expression` is given to the engine.
+#[derive(Debug)]
+pub(in crate::safety) struct Anchor {
+    /// Bounded, with at least three literal bytes.
+    pub expression: &'static str,
+    /// Whether letters match in both cases.
+    pub caseless: bool,
+    /// What it mostly finds; the finding says what it is.
+    pub kind: Kind,
+    look: Look,
+}
+
+/// Who judges the place.
+#[derive(Debug)]
+enum Look {
+    /// A provider's prefix and [`token::TAIL`] more bytes.
+    Prefix(&'static [token::Token]),
+    /// Whoever knows the form: the text, and where the anchor ended.
+    At(fn(&[u8], usize) -> Option<Secret>),
+}
+
+const fn prefix(kind: Kind, expression: &'static str, tokens: &'static [token::Token]) -> Anchor {
+    Anchor { expression, caseless: false, kind, look: Look::Prefix(tokens) }
+}
+
+const fn at(kind: Kind, expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
+    Anchor { expression, caseless: false, kind, look: Look::At(look) }
+}
+
+const fn caseless(kind: Kind, expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
+    Anchor { expression, caseless: true, kind, look: Look::At(look) }
+}
+
+/// What the engine looks for.
+pub(in crate::safety) const ANCHORS: &[Anchor] = &[
+    prefix(Kind::AwsKey, providers::cloud::AWS_EXPRESSION, providers::cloud::AWS),
+    prefix(Kind::GcpKey, providers::cloud::GCP_EXPRESSION, providers::cloud::GCP),
+    prefix(Kind::GithubToken, providers::code::GITHUB_EXPRESSION, providers::code::GITHUB),
+    prefix(Kind::GitlabToken, providers::code::GITLAB_EXPRESSION, providers::code::GITLAB),
+    prefix(Kind::SlackToken, providers::work::SLACK_EXPRESSION, providers::work::SLACK),
+    prefix(Kind::StripeKey, providers::work::STRIPE_EXPRESSION, providers::work::STRIPE),
+    prefix(Kind::AnthropicKey, providers::ai::ANTHROPIC_EXPRESSION, providers::ai::ANTHROPIC),
+    prefix(Kind::OtherToken, providers::ai::OTHER_EXPRESSION, providers::ai::OTHER),
+    prefix(Kind::OtherToken, providers::cloud::OTHER_EXPRESSION, providers::cloud::OTHER),
+    prefix(Kind::OtherToken, providers::code::OTHER_EXPRESSION, providers::code::OTHER),
+    prefix(Kind::OtherToken, providers::work::OTHER_EXPRESSION, providers::work::OTHER),
+    at(Kind::OpenaiKey, marked::OPENAI_EXPRESSION, marked::openai),
+    at(Kind::AzureKey, marked::AZURE_CLIENT_EXPRESSION, marked::azure_client),
+    at(Kind::AzureKey, marked::AZURE_SERVICE_EXPRESSION, marked::azure_service),
+    at(Kind::AzureKey, marked::AZURE_ACCOUNT_EXPRESSION, marked::azure_account),
+    at(Kind::AzureKey, marked::AZURE_SIGNATURE_EXPRESSION, marked::azure_signature),
+    at(Kind::OtherToken, marked::TELEGRAM_EXPRESSION, marked::telegram),
+    at(Kind::OtherToken, marked::MAILCHIMP_EXPRESSION, marked::mailchimp),
+    at(Kind::OtherToken, marked::TERRAFORM_EXPRESSION, marked::terraform),
+    at(Kind::OtherToken, marked::FACEBOOK_EXPRESSION, marked::facebook),
+    at(Kind::OtherToken, marked::DISCORD_EXPRESSION, marked::discord),
+    at(Kind::PrivateKey, pem::EXPRESSION, pem::find),
+    at(Kind::Jwt, jwt::EXPRESSION, jwt::find),
+    at(Kind::ConnectionString, connection::URL_EXPRESSION, connection::in_url),
+    at(Kind::ConnectionString, connection::CURL_EXPRESSION, connection::in_curl),
+    caseless(Kind::GenericSecret, authorization::EXPRESSION, authorization::find),
+    caseless(Kind::OtherToken, named::EXPRESSION, named::find),
+    caseless(Kind::GenericSecret, assignment::EXPRESSION, assignment::find),
+];
+
+/// The secret whose anchor, the `anchor`th of [`ANCHORS`], ends at `end` in `text`. `key` is the JSON member's name,
+/// where the text is its value: a token that needs a secret's name beside it is taken on the strength of that one.
+pub(in crate::safety) fn find(text: &[u8], key: Option<&str>, anchor: usize, end: usize) -> Option<Secret> {
+    let before = text.get(..end)?;
+    match ANCHORS.get(anchor)?.look {
+        Look::Prefix(tokens) => token::find(text, before.len(), tokens, key),
+        Look::At(look) => look(text, before.len()),
+    }
+}
+
+/// The secret that is the value of the JSON member `key`, if that is a secret's name and the value looks like one.
+pub(in crate::safety) fn assigned(key: &str, value: &[u8]) -> Option<Secret> {
+    assignment::of_member(key, value)
+}
+
+#[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
+mod tests;
