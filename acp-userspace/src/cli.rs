@@ -7,6 +7,7 @@ pub mod check;
 pub mod dev;
 pub mod policy;
 pub mod run;
+pub mod scan;
 pub mod usage;
 
 /// The Agentic Control Plane gateway: identified, safe, authorised, metered, routed and audited calls between LLM
@@ -28,6 +29,7 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Print the policies in force, the built-in ones included.
     Policy(policy::Args),
+    Scan(scan::Args),
     /// What was spent, from the ledger of a gateway that is not running.
     Usage(usage::Args),
     /// Run a demonstration on loopback: issuer, sample backend, two tenants, a curl line for each outcome.
@@ -45,6 +47,7 @@ impl Cli {
             Command::Check(args) => Ok(check::run(&args)?),
             Command::Audit(args) => Ok(audit::execute(&args)),
             Command::Policy(args) => policy::run(&args),
+            Command::Scan(args) => scan::run(&args),
             Command::Usage(args) => usage::run(&args),
             Command::Dev(args) => dev::run(&args),
         }

@@ -25,7 +25,9 @@ pub mod validators;
 
 pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{RouteRules, RuleError, RuleSet};
-pub use screen::{Body, Content, ContentRefused, FINDINGS_MAX, ResponseScreened, Scan, screen, screen_response};
+pub use screen::{
+    Body, Content, ContentRefused, FINDINGS_MAX, Match, ResponseScreened, Scan, find, screen, screen_response,
+};
 
 /// One change to a body, spliced by routing. Ranges lie in the original bytes, do not overlap, and rise.
 #[derive(Debug, Clone, PartialEq, Eq)]

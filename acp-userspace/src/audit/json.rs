@@ -7,7 +7,7 @@
 use crate::audit::record::wire::{Fate, Findings, OutcomeView, Parts, RefusedView, RequestView, Texts, WouldBes};
 use crate::audit::record::{Decision, Latency, Versions};
 use crate::clock::Now;
-use crate::config::resolved::{ContentAction, Mode};
+use crate::config::resolved::Mode;
 use crate::ids::RequestId;
 use crate::reason::Reason;
 use crate::usage::HoldPart;
@@ -310,7 +310,7 @@ impl Lines {
             self.begin(key, &mut first);
             self.word("{\"type\":", finding.detector.name());
             self.int(",\"count\":", u64::from(finding.count));
-            self.word(",\"action\":", action_name(finding.action));
+            self.word(",\"action\":", finding.action.name());
             if finding.mode == Mode::Observe {
                 self.word(",\"mode\":", "observe");
             }
@@ -393,15 +393,6 @@ impl Lines {
         self.raw("\"");
         hex(&mut self.buf, bytes);
         self.raw("\"");
-    }
-}
-
-const fn action_name(action: ContentAction) -> &'static str {
-    match action {
-        ContentAction::Flag => "flag",
-        ContentAction::Mask => "mask",
-        ContentAction::Redact => "redact",
-        ContentAction::Block => "block",
     }
 }
 

@@ -131,10 +131,19 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare(old.listen.address == new.listen.address, "listen.address");
     compare(old.listen.workers == new.listen.workers, "listen.workers");
+    compare(old.listen.driver == new.listen.driver, "listen.driver");
     compare(old.audit.dir == new.audit.dir, "audit.dir");
     compare(old.audit.ring_bytes == new.audit.ring_bytes, "audit.ring_bytes");
+    compare(old.audit.durability == new.audit.durability, "audit.durability");
+    compare(old.audit.segment_bytes == new.audit.segment_bytes, "audit.segment_bytes");
+    compare(old.audit.segment_age == new.audit.segment_age, "audit.segment_age");
+    compare(old.audit.min_free_bytes == new.audit.min_free_bytes, "audit.min_free_bytes");
+    compare(old.audit.head_interval == new.audit.head_interval, "audit.head_interval");
     compare(old.usage.ledger == new.usage.ledger, "usage.ledger");
     compare(old.usage.slots == new.usage.slots, "usage.slots");
+    let share = |config: &Config| config.usage.slots_tenant_share_percent;
+    compare(share(old) == share(new), "usage.slots_tenant_share_percent");
+    compare(old.identity.cache_entries == new.identity.cache_entries, "identity.cache_entries");
     compare(old.kernel.mode == new.kernel.mode, "kernel.mode");
     compare(old.kernel.cgroup == new.kernel.cgroup, "kernel.cgroup");
     compare(old.admin.socket == new.admin.socket, "admin.socket");
@@ -185,5 +194,28 @@ mod tests {
         }
         let dropped = answers.iter_mut().filter_map(|answer| answer.try_recv().err());
         assert_eq!(dropped.filter(|error| *error == oneshot::error::TryRecvError::Closed).count(), 1);
+    }
+
+    /// A configuration of its own `lines`, besides what every one has to have.
+    fn config(lines: &str) -> Config {
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\npublic_url = \"http://h\"\n[[identity.issuer]]\n\
+             issuer = \"https://i\"\naudience = [\"a\"]\n[[route]]\npath = \"/\"\nupstream = \"u\"\n[[route.tool]]\n\
+             name = \"t\"\nverb = \"read\"\nmatch = {{ method = \"GET\" }}\n\
+             [[upstream]]\nname = \"u\"\nurl = \"http://h\"\n{lines}"
+        );
+        crate::config::parse(&text, std::path::Path::new("/")).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    }
+
+    #[test]
+    fn what_the_threads_took_over_at_the_start_needs_a_restart() {
+        let check = |lines: &str, key: &str| assert_eq!(needs_restart(&config(""), &config(lines)), [key], "{lines}");
+        check("[audit]\ndurability = \"fsync\"", "audit.durability");
+        check("[audit]\nsegment_bytes = \"32 MiB\"", "audit.segment_bytes");
+        check("[audit]\nmin_free_bytes = \"1 GiB\"", "audit.min_free_bytes");
+        check("[usage]\nslots_tenant_share_percent = 50", "usage.slots_tenant_share_percent");
+        assert!(
+            needs_restart(&config(""), &config("[[safety.rule]]\ndetect = [\"jwt\"]\naction = \"block\"")).is_empty()
+        );
     }
 }

@@ -19,13 +19,12 @@ mod credit_card;
 mod digits;
 mod email;
 mod phone;
-#[expect(dead_code, reason = "the scanner does not look for its anchors yet")]
-mod secrets;
+pub(super) mod secrets;
 mod us_ssn;
 
 /// A set of detectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Detectors(u8);
+pub struct Detectors(u32);
 
 impl Detectors {
     /// All of them.
@@ -39,6 +38,28 @@ impl Detectors {
     pub fn contains(self, detector: Detector) -> bool {
         self.0 & (1 << detector as u8) != 0
     }
+
+    /// Whether one that is not a secret is: those are found by [`Family::Numbers`](super::scanner::Family::Numbers).
+    #[must_use]
+    pub(super) fn numbers(self) -> bool {
+        self.0 & !Self::SECRETS.0 != 0
+    }
+
+    /// Whether one that is a secret is.
+    #[must_use]
+    pub(super) fn secrets(self) -> bool {
+        self.0 & Self::SECRETS.0 != 0
+    }
+
+    /// Those that open something.
+    const SECRETS: Self = {
+        let (mut set, mut i) = (0, 0);
+        while i < Detector::SECRETS.len() {
+            set |= 1 << Detector::SECRETS[i] as u8;
+            i += 1;
+        }
+        Self(set)
+    };
 
     /// Whether none is.
     #[must_use]
@@ -70,6 +91,14 @@ pub(super) fn examine(
                 && let Some(range) = email::find(text, end)
             {
                 report(Detector::Email, range, email::CONFIDENCE);
+            }
+            end
+        }
+        Anchor::Secret(anchor) => {
+            if let Some(secret) = secrets::find(text, key, anchor.into(), end)
+                && wanted.contains(secret.kind)
+            {
+                report(secret.kind, secret.range, secret.confidence);
             }
             end
         }

@@ -1,16 +1,18 @@
-//! The anchors as a Hyperscan block database. The engine's types stop here.
+//! The anchors as Hyperscan block databases, one for each family. The engine's types stop here.
 //!
-//! The database is compiled when rules are (tens of milliseconds, never on a request), and shared; each worker has
+//! They are compiled when rules are (tens of milliseconds, never on a request), and shared; each worker has
 //! a scratch of its own. The callback is a bare push into preallocated room: it runs inside C code, where a panic
 //! would end the process.
 
 use hyperscan::{BlockDatabase, Builder as _, HsError, Matching, Pattern, PatternFlags, Patterns};
 
-use super::scanner::{Anchor, Candidate, Scanner, ScannerError, Sink};
+use super::detectors::secrets;
+use super::scanner::{Anchor, Candidate, Family, Scanner, ScannerError, Sink};
 
 /// The compiled anchors.
 pub struct Hyperscan {
-    database: BlockDatabase,
+    numbers: BlockDatabase,
+    secrets: BlockDatabase,
 }
 
 impl std::fmt::Debug for Hyperscan {
@@ -25,7 +27,10 @@ impl std::fmt::Debug for Hyperscan {
 pub struct CompileError(String);
 
 /// One worker's engine memory.
-pub struct Scratch(hyperscan::Scratch);
+pub struct Scratch {
+    numbers: hyperscan::Scratch,
+    secrets: hyperscan::Scratch,
+}
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,9 +38,9 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// Anchor expressions, by the number the engine reports. The second is wider than the anchor (any number of separators)
-/// because its automaton is five times smaller and a fifth faster than that of the exact one.
-const EXPRESSIONS: [(Anchor, &str); 2] =
+/// Anchor expressions of numbers, by the number the engine reports. The second is wider than the anchor (any number of
+/// separators) because its automaton is five times smaller and a fifth faster than that of the exact one.
+const NUMBERS: [(Anchor, &str); 2] =
     [(Anchor::At, r"[A-Za-z0-9._%+\-\x80-\xff]@[A-Za-z0-9\x80-\xff]"), (Anchor::Digits, r"[0-9](?:[ ().\-]*[0-9]){7}")];
 
 impl Hyperscan {
@@ -44,46 +49,71 @@ impl Hyperscan {
     /// # Errors
     /// When the engine refuses: an unsupported CPU, or no memory.
     pub fn compile() -> Result<Self, CompileError> {
-        let patterns: Patterns = EXPRESSIONS
-            .iter()
-            .map(|(anchor, expression)| {
-                // Newlines are ordinary bytes: without DOTALL only `.` would differ, which no expression uses.
-                let mut pattern = Pattern::with_flags(*expression, PatternFlags::empty())?;
-                pattern.id = Some(*anchor as usize);
-                Ok(pattern)
-            })
-            .collect::<Result<_, hyperscan::Error>>()
-            .map_err(|error| CompileError(error.to_string()))?;
-        let database = patterns.build().map_err(|error| CompileError(error.to_string()))?;
-        Ok(Self { database })
+        let numbers = database(NUMBERS.iter().map(|(_, expression)| (*expression, false)))?;
+        let secrets = database(secrets::ANCHORS.iter().map(|anchor| (anchor.expression, anchor.caseless)))?;
+        Ok(Self { numbers, secrets })
     }
+}
+
+/// The database of `expressions`, each with whether letters match in both cases; numbered as they come.
+fn database(expressions: impl Iterator<Item = (&'static str, bool)>) -> Result<BlockDatabase, CompileError> {
+    let patterns: Patterns = expressions
+        .enumerate()
+        .map(|(index, (expression, caseless))| {
+            // Newlines are ordinary bytes: without DOTALL only `.` would differ, which no expression uses.
+            let flags = if caseless { PatternFlags::CASELESS } else { PatternFlags::empty() };
+            let mut pattern = Pattern::with_flags(expression, flags)?;
+            pattern.id = Some(index);
+            Ok(pattern)
+        })
+        .collect::<Result<_, hyperscan::Error>>()
+        .map_err(|error| CompileError(error.to_string()))?;
+    patterns.build().map_err(|error| CompileError(error.to_string()))
 }
 
 impl Scanner for Hyperscan {
     type Scratch = Scratch;
 
     fn scratch(&self) -> Result<Scratch, ScannerError> {
-        self.database.alloc_scratch().map(Scratch).map_err(|_| ScannerError::Engine)
+        let of = |database: &BlockDatabase| database.alloc_scratch().map_err(|_| ScannerError::Engine);
+        Ok(Scratch { numbers: of(&self.numbers)?, secrets: of(&self.secrets)? })
     }
 
-    fn scan(&self, bytes: &[u8], scratch: &mut Scratch, sink: &mut impl Sink) -> Result<(), ScannerError> {
+    fn scan(
+        &self,
+        family: Family,
+        bytes: &[u8],
+        scratch: &mut Scratch,
+        sink: &mut impl Sink,
+    ) -> Result<(), ScannerError> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(ScannerError::TooLarge);
         }
         if bytes.is_empty() {
             return Ok(());
         }
+        let (database, scratch) = match family {
+            Family::Numbers => (&self.numbers, &scratch.numbers),
+            Family::Secrets => (&self.secrets, &scratch.secrets),
+        };
         let on_match = |id: u32, _from: u64, to: u64, _flags: u32| {
-            let anchor = if id == Anchor::At as u32 { Anchor::At } else { Anchor::Digits };
+            let anchor = match family {
+                Family::Numbers if id == 0 => Anchor::At,
+                Family::Numbers => Anchor::Digits,
+                Family::Secrets => Anchor::Secret(id as u8),
+            };
             let taken = sink.candidate(Candidate { anchor, end: to as u32 });
             if taken { Matching::Continue } else { Matching::Terminate }
         };
-        self.database.scan(bytes, &scratch.0, on_match).map_err(|error| match error {
+        database.scan(bytes, scratch, on_match).map_err(|error| match error {
             hyperscan::Error::Hyperscan(HsError::ScanTerminated) => ScannerError::Full,
             _ => ScannerError::Engine,
         })
     }
 }
+
+/// Anchors are numbered in a byte.
+const _: () = assert!(secrets::ANCHORS.len() <= u8::MAX as usize);
 
 #[cfg(test)]
 mod tests {
@@ -94,7 +124,7 @@ mod tests {
         let scanner = Hyperscan::compile().expect("compiles");
         let mut scratch = scanner.scratch().expect("scratch");
         let mut candidates = Candidates::with_room(room);
-        scanner.scan(text, &mut scratch, &mut candidates)?;
+        scanner.scan(Family::Numbers, text, &mut scratch, &mut candidates)?;
         Ok(candidates.sorted().iter().map(|c| (c.anchor, c.end)).collect())
     }
 

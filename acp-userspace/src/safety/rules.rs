@@ -71,7 +71,8 @@ impl RuleSet {
         }
         let scanner = if config.rules.is_empty() { None } else { Some(Arc::new(Hyperscan::compile()?)) };
         let resolve = |direction| {
-            let of_route = |route: &Arc<Route>| RouteRules::resolve(&config.rules, route, direction, scanner.as_ref());
+            let of_route =
+                |route: &Arc<Route>| RouteRules::resolve(&config.rules, &route.name, direction, scanner.as_ref());
             routes.iter().map(of_route).collect()
         };
         Ok(Self { requests: resolve(Direction::Request), responses: resolve(Direction::Response) })
@@ -91,11 +92,19 @@ impl RuleSet {
 }
 
 impl RouteRules {
-    fn resolve(rules: &[SafetyRule], route: &Route, direction: Direction, scanner: Option<&Arc<Hyperscan>>) -> Self {
+    /// What the route of this name does in one direction, whether it exists or not; compiles the engine.
+    ///
+    /// # Errors
+    /// An engine that does not compile.
+    pub fn compile(config: &SafetyConfig, route: &str, direction: Direction) -> Result<Self, CompileError> {
+        Ok(Self::resolve(&config.rules, route, direction, Some(&Arc::new(Hyperscan::compile()?))))
+    }
+
+    fn resolve(rules: &[SafetyRule], route: &str, direction: Direction, scanner: Option<&Arc<Hyperscan>>) -> Self {
         let mut chosen: [Chosen; Detector::ALL.len()] = Default::default();
         let applies = |rule: &&SafetyRule| {
             (rule.direction == Direction::Both || rule.direction == direction)
-                && (rule.routes.is_empty() || rule.routes.iter().any(|name| **name == *route.name))
+                && (rule.routes.is_empty() || rule.routes.iter().any(|name| **name == *route))
         };
         for rule in rules.iter().filter(applies) {
             for detector in &rule.detect {

@@ -6,12 +6,34 @@
 
 /// What a scanner looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Anchor {
     /// A character of an address, `@`, the first of a host. Ends behind the latter.
-    At = 0,
+    At,
     /// The eighth digit of a run, and every further one; up to three separators stand between any two. Ends behind it.
-    Digits = 1,
+    Digits,
+    /// What a secret begins with, or the name before it: by number, as the detectors of secrets count them.
+    Secret(u8),
+}
+
+impl Anchor {
+    /// Anchors whose looks settle text for later ones of the same kind, counted from 0. A secret's look is bounded
+    /// whatever lies before it, so none has to be.
+    pub(super) const fn settles(self) -> Option<usize> {
+        match self {
+            Self::At => Some(0),
+            Self::Digits => Some(1),
+            Self::Secret(_) => None,
+        }
+    }
+}
+
+/// Anchors that are searched together: an engine of few that are alike is faster than one of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// [`Anchor::At`] and [`Anchor::Digits`].
+    Numbers,
+    /// [`Anchor::Secret`].
+    Secrets,
 }
 
 /// Separators that may stand between two digits of an anchor.
@@ -61,11 +83,17 @@ pub trait Scanner {
     /// When there is none.
     fn scratch(&self) -> Result<Self::Scratch, ScannerError>;
 
-    /// Reports every anchor in `bytes`, in any order.
+    /// Reports every anchor of `family` in `bytes`, in any order.
     ///
     /// # Errors
     /// When an anchor may have gone unreported.
-    fn scan(&self, bytes: &[u8], scratch: &mut Self::Scratch, sink: &mut impl Sink) -> Result<(), ScannerError>;
+    fn scan(
+        &self,
+        family: Family,
+        bytes: &[u8],
+        scratch: &mut Self::Scratch,
+        sink: &mut impl Sink,
+    ) -> Result<(), ScannerError>;
 }
 
 /// A fixed amount of room for candidates.

@@ -11,11 +11,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::detectors::{self, Detectors};
+use super::detectors::{self, Detectors, secrets};
 use super::hyperscan::{Hyperscan, Scratch};
 use super::redact::{self, Change};
 use super::rules::RouteRules;
-use super::scanner::{ANCHOR_BYTES_MAX, Anchor, Candidate, Candidates, Scanner, ScannerError};
+use super::scanner::{ANCHOR_BYTES_MAX, Candidate, Candidates, Family, Scanner, ScannerError};
 use super::stretches::stretches;
 use super::{Edit, Finding, Screened};
 use crate::config::resolved::{ContentAction, Detector, Mode};
@@ -27,7 +27,8 @@ use crate::reason::Reason;
 const BLOCK_BYTES: usize = 16 << 10;
 /// Shortest string with escapes that is left out of the search of the original, where nothing of it is found.
 const SKIPPED_BYTES_MIN: usize = 64;
-/// Candidates of one block: no two anchors end at one byte, so there is room for all.
+/// Candidates of one block: no two anchors of numbers end at one byte, so there is room for all of them. Anchors of
+/// secrets are so rare that as many mean hostile content, which is an error (THREATS A25).
 const CANDIDATES_MAX: usize = BLOCK_BYTES;
 /// Findings of one body; more are an error, because each costs an edit (THREATS A25).
 pub const FINDINGS_MAX: usize = 8_192;
@@ -100,16 +101,21 @@ struct Hit {
     detector: Detector,
     place: Place,
     range: Range<usize>,
+    confidence: u8,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     /// In the text of this JSON node.
     Node(usize),
     /// In a raw body.
     Raw,
-    /// Where nothing can be edited.
-    Fixed,
+    /// In a form, which cannot be edited.
+    Form,
+    /// In the path, which cannot be edited.
+    Path,
+    /// In the query, which cannot be edited.
+    Query,
 }
 
 impl Default for Scan {
@@ -156,6 +162,37 @@ pub fn screen_response(
     decide(&scan.hits, content, rules)
 }
 
+/// Something that was found, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// What it is.
+    pub detector: Detector,
+    /// Where, in bytes of the text.
+    pub range: Range<usize>,
+    /// How sure that is, in percent.
+    pub confidence: u8,
+    /// The strictest action that an enforced rule has for it.
+    pub action: Option<ContentAction>,
+}
+
+/// Everything in one plain text that `rules` look for, in order.
+///
+/// # Errors
+/// When not everything could be searched.
+pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Match>, ScannerError> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    scan.search(&Content::body(Body::Raw(text)), rules)?;
+    let found = |hit: &Hit| Match {
+        detector: hit.detector,
+        range: hit.range.clone(),
+        confidence: hit.confidence,
+        action: rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action),
+    };
+    Ok(scan.hits.iter().map(found).collect())
+}
+
 /// Tallies findings and turns enforced actions into edits or a refusal.
 fn decide(hits: &[Hit], content: &Content<'_>, rules: &RouteRules) -> Result<ResponseScreened, ContentRefused> {
     let findings = tally(hits, rules);
@@ -169,7 +206,9 @@ fn decide(hits: &[Hit], content: &Content<'_>, rules: &RouteRules) -> Result<Res
         let Some((action, _)) = rules.action(hit.detector, Mode::Enforce) else { continue };
         match (action, hit.place) {
             (ContentAction::Flag, _) => {}
-            (ContentAction::Block, _) | (_, Place::Fixed) => return Err(refuse(hit.detector)),
+            (ContentAction::Block, _) | (_, Place::Form | Place::Path | Place::Query) => {
+                return Err(refuse(hit.detector));
+            }
             (ContentAction::Mask | ContentAction::Redact, Place::Node(node)) => {
                 changes.push(Change { node, range: hit.range.clone(), detector: hit.detector, action });
             }
@@ -212,12 +251,15 @@ impl Scan {
             Body::Json(document) => {
                 search.original(document)?;
                 search.escaped(document)?;
+                search.members(document)?;
             }
-            Body::Form(body) => search.encoded(body)?,
+            Body::Form(body) => search.encoded(body, Place::Form)?,
             Body::Raw(body) => search.plain(body, Place::Raw)?,
         }
-        search.encoded(content.path.as_bytes())?;
-        search.encoded(content.query.unwrap_or_default().as_bytes())
+        search.encoded(content.path.as_bytes(), Place::Path)?;
+        search.encoded(content.query.unwrap_or_default().as_bytes(), Place::Query)?;
+        resolve(&mut self.hits, rules);
+        Ok(())
     }
 
     /// Pairs the buffers with the scanner; its scratch is made anew only after a reload brought another one.
@@ -281,14 +323,31 @@ impl Search<'_> {
         })
     }
 
+    /// The values of members that a secret's name stands before.
+    fn members(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
+        if !self.wanted.secrets() {
+            return Ok(());
+        }
+        for node in document.nodes().filter(|node| node.kind() == Kind::String) {
+            let (Some(key), Some(text)) = (node.key().and_then(|key| key.text()), node.text()) else { continue };
+            let found = secrets::assigned(key, text.as_bytes()).filter(|secret| self.wanted.contains(secret.kind));
+            if let Some(secret) = found {
+                let place = Place::Node(node.index());
+                let secrets::Secret { kind: detector, range, confidence } = secret;
+                push(self.hits, Hit { detector, place, range, confidence })?;
+            }
+        }
+        Ok(())
+    }
+
     /// A path, a query or a form.
-    fn encoded(&mut self, text: &[u8]) -> Result<(), ScannerError> {
-        if !can_hold_anchor(text) {
+    fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
+        if !self.wanted.secrets() && !can_hold_number(text) {
             return Ok(());
         }
         let mut decoded = std::mem::take(self.decoded);
         percent_decode(text, &mut decoded);
-        let result = self.plain(&decoded, Place::Fixed);
+        let result = self.plain(&decoded, place);
         *self.decoded = decoded;
         result
     }
@@ -297,48 +356,61 @@ impl Search<'_> {
         self.each(text, |_| Some(Found { text, base: 0, key: None, place }))
     }
 
-    /// Searches what of `bytes` can hold an anchor, block by block; `locate` says which text a candidate lies in.
+    /// Searches what of `bytes` can hold an anchor; `locate` says which text a candidate lies in.
     fn each<'a>(
         &mut self,
         bytes: &'a [u8],
         locate: impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        let mut settled = [0; 2];
-        for stretch in stretches(bytes) {
-            let mut from = stretch.start;
-            loop {
-                let to = stretch.end.min(from + BLOCK_BYTES);
-                self.block(bytes, from..to, &mut settled, &locate)?;
-                if to == stretch.end {
-                    break;
-                }
-                from = to - ANCHOR_BYTES_MAX;
+        if self.wanted.numbers() {
+            let mut settled = [0; 2];
+            for stretch in stretches(bytes) {
+                self.blocks(Family::Numbers, bytes, stretch, &mut settled, &locate)?;
             }
+        }
+        if self.wanted.secrets() {
+            self.blocks(Family::Secrets, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
         }
         Ok(())
     }
 
-    fn block<'a>(
+    /// Searches `stretch`, block by block; each overlaps the one before by the longest anchor.
+    fn blocks<'a>(
         &mut self,
+        family: Family,
         bytes: &'a [u8],
-        block: Range<usize>,
+        stretch: Range<usize>,
         settled: &mut [usize; 2],
         locate: &impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        let from = block.start;
-        self.candidates.clear();
-        self.scanner.scan(&bytes[block], self.scratch, self.candidates)?;
-        for candidate in self.candidates.sorted() {
-            let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
-            let settled = &mut settled[candidate.anchor as usize];
-            if candidate.end as usize <= *settled {
-                continue;
+        let overlap = match family {
+            Family::Numbers => ANCHOR_BYTES_MAX,
+            Family::Secrets => secrets::BACK_BYTES_MAX,
+        };
+        let (mut from, mut searched) = (stretch.start, stretch.start);
+        loop {
+            let to = stretch.end.min(from + BLOCK_BYTES);
+            self.candidates.clear();
+            self.scanner.scan(family, &bytes[from..to], self.scratch, self.candidates)?;
+            for candidate in self.candidates.sorted() {
+                let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
+                let end = candidate.end as usize;
+                let settled = candidate.anchor.settles().map(|kind| &mut settled[kind]);
+                // The block before has reported what ends where both overlap.
+                if end <= settled.as_ref().map_or(searched, |settled| **settled) {
+                    continue;
+                }
+                if let Some(found) = locate(&candidate) {
+                    let before = settled.as_ref().map_or(0, |settled| **settled);
+                    let now = examine(self.hits, &found, candidate, before, self.wanted)?;
+                    settled.into_iter().for_each(|settled| *settled = now);
+                }
             }
-            if let Some(found) = locate(&candidate) {
-                *settled = examine(self.hits, &found, candidate, *settled, self.wanted)?;
+            if to == stretch.end {
+                return Ok(());
             }
+            (from, searched) = (to - overlap, to);
         }
-        Ok(())
     }
 }
 
@@ -350,23 +422,39 @@ fn examine(
     settled: usize,
     wanted: Detectors,
 ) -> Result<usize, ScannerError> {
-    let base = found.base;
+    let (base, place) = (found.base, found.place);
     let within = Candidate { end: candidate.end - base as u32, ..candidate };
-    let mut full = false;
-    let end = detectors::examine(
-        found.text,
-        found.key,
-        within,
-        settled.saturating_sub(base),
-        wanted,
-        |detector, range, _| {
-            full |= hits.len() >= FINDINGS_MAX;
-            if !full {
-                hits.push(Hit { detector, place: found.place, range });
-            }
-        },
-    );
-    if full { Err(ScannerError::Full) } else { Ok(base + end) }
+    let mut pushed = Ok(());
+    let report = |detector, range, confidence| {
+        if pushed.is_ok() {
+            pushed = push(hits, Hit { detector, place, range, confidence });
+        }
+    };
+    let end = detectors::examine(found.text, found.key, within, settled.saturating_sub(base), wanted, report);
+    pushed.map(|()| base + end)
+}
+
+fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
+    if hits.len() >= FINDINGS_MAX {
+        return Err(ScannerError::Full);
+    }
+    hits.push(hit);
+    Ok(())
+}
+
+/// Nothing is reported twice: what lies within something at least as sure goes, unless a stricter action is meant for it.
+fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
+    let key =
+        |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
+    if hits.len() < 2 {
+        return;
+    }
+    hits.sort_by_key(key);
+    let action = |hit: &Hit| rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action);
+    hits.dedup_by(|hit, kept| {
+        let within = hit.place == kept.place && hit.range.end <= kept.range.end;
+        within && hit.confidence <= kept.confidence && action(hit) <= action(kept)
+    });
 }
 
 /// The name of the member a value stands in, directly or in an array.
@@ -379,8 +467,8 @@ fn is_quantity(number: &str) -> bool {
     number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// Whether `text` could hold an anchor once decoded: paths and queries seldom do.
-fn can_hold_anchor(text: &[u8]) -> bool {
+/// Whether `text` could hold an anchor of numbers once decoded: paths and queries seldom do.
+fn can_hold_number(text: &[u8]) -> bool {
     let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
     digits >= 8 || text.iter().any(|byte| matches!(byte, b'@' | b'%'))
 }
@@ -410,9 +498,6 @@ fn hex_byte(text: &[u8]) -> Option<u8> {
     let digit = |i: usize| char::from(*text.get(i)?).to_digit(16);
     Some((digit(0)? << 4 | digit(1)?) as u8)
 }
-
-/// Anchors by number, as `settled` counts them.
-const _: () = assert!(Anchor::At as usize == 0 && Anchor::Digits as usize == 1);
 
 #[cfg(test)]
 mod tests;

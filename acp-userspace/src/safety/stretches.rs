@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::safety::hyperscan::Hyperscan;
-    use crate::safety::scanner::{Anchor, Candidates, Scanner};
+    use crate::safety::scanner::{Anchor, Candidates, Family, Scanner};
 
     #[track_caller]
     fn check(text: &str, expected: &[(usize, usize)]) {
@@ -224,7 +224,9 @@ mod tests {
         let scanner = Hyperscan::compile().expect("compiles");
         let ends = |text: &[u8]| {
             let mut candidates = Candidates::with_room(2 * text.len());
-            scanner.scan(text, &mut scanner.scratch().expect("scratch"), &mut candidates).expect("room for all");
+            scanner
+                .scan(Family::Numbers, text, &mut scanner.scratch().expect("scratch"), &mut candidates)
+                .expect("room for all");
             candidates.sorted().iter().map(|found| (found.anchor, found.end as usize)).collect::<Vec<_>>()
         };
         let dense = prop::collection::vec(prop::sample::select(b"0123456789 -.()/x@".to_vec()), 0..40);

@@ -41,11 +41,88 @@ pub enum Detector {
     CreditCard = 2,
     /// Telephone number.
     Phone = 3,
+    /// Amazon Web Services key (access key id, secret access key, session token).
+    AwsKey = 4,
+    /// Google Cloud key, OAuth secret or token.
+    GcpKey = 5,
+    /// Microsoft Azure key, client secret or shared access signature.
+    AzureKey = 6,
+    /// GitHub token.
+    GithubToken = 7,
+    /// GitLab token.
+    GitlabToken = 8,
+    /// Slack token or incoming webhook.
+    SlackToken = 9,
+    /// Stripe secret key, restricted key or webhook secret.
+    StripeKey = 10,
+    /// `OpenAI` key.
+    OpenaiKey = 11,
+    /// Anthropic key.
+    AnthropicKey = 12,
+    /// Private key in PEM or age form.
+    PrivateKey = 13,
+    /// JSON Web Token (RFC 7519).
+    Jwt = 14,
+    /// Password in a URL, a header or a driver's settings.
+    ConnectionString = 15,
+    /// Token of another provider, known by its form.
+    OtherToken = 16,
+    /// Value of high entropy under a secret's name.
+    GenericSecret = 17,
 }
 
 impl Detector {
     /// Every detector, in numeric order.
-    pub const ALL: [Self; 4] = [Self::UsSsn, Self::Email, Self::CreditCard, Self::Phone];
+    pub const ALL: [Self; 18] = [
+        Self::UsSsn,
+        Self::Email,
+        Self::CreditCard,
+        Self::Phone,
+        Self::AwsKey,
+        Self::GcpKey,
+        Self::AzureKey,
+        Self::GithubToken,
+        Self::GitlabToken,
+        Self::SlackToken,
+        Self::StripeKey,
+        Self::OpenaiKey,
+        Self::AnthropicKey,
+        Self::PrivateKey,
+        Self::Jwt,
+        Self::ConnectionString,
+        Self::OtherToken,
+        Self::GenericSecret,
+    ];
+
+    /// Those that open something, in numeric order.
+    pub const SECRETS: [Self; 14] = [
+        Self::AwsKey,
+        Self::GcpKey,
+        Self::AzureKey,
+        Self::GithubToken,
+        Self::GitlabToken,
+        Self::SlackToken,
+        Self::StripeKey,
+        Self::OpenaiKey,
+        Self::AnthropicKey,
+        Self::PrivateKey,
+        Self::Jwt,
+        Self::ConnectionString,
+        Self::OtherToken,
+        Self::GenericSecret,
+    ];
+
+    /// The type in reports, as corpora and other scanners name it: all secrets are `SECRET`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::UsSsn => "US_SSN",
+            Self::Email => "EMAIL",
+            Self::CreditCard => "CREDIT_CARD",
+            Self::Phone => "PHONE",
+            _ => "SECRET",
+        }
+    }
 
     /// The name in configuration, records and placeholders.
     #[must_use]
@@ -55,6 +132,20 @@ impl Detector {
             Self::Email => "email",
             Self::CreditCard => "credit_card",
             Self::Phone => "phone",
+            Self::AwsKey => "aws_key",
+            Self::GcpKey => "gcp_key",
+            Self::AzureKey => "azure_key",
+            Self::GithubToken => "github_token",
+            Self::GitlabToken => "gitlab_token",
+            Self::SlackToken => "slack_token",
+            Self::StripeKey => "stripe_key",
+            Self::OpenaiKey => "openai_key",
+            Self::AnthropicKey => "anthropic_key",
+            Self::PrivateKey => "private_key",
+            Self::Jwt => "jwt",
+            Self::ConnectionString => "connection_string",
+            Self::OtherToken => "other_token",
+            Self::GenericSecret => "generic_secret",
         }
     }
 }
@@ -71,6 +162,19 @@ pub enum ContentAction {
     Redact,
     /// Refuse the request, or withhold the answer.
     Block,
+}
+
+impl ContentAction {
+    /// The name in configuration and reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Mask => "mask",
+            Self::Redact => "redact",
+            Self::Block => "block",
+        }
+    }
 }
 
 /// Which way content flows.

@@ -14,6 +14,8 @@
 
 use std::ops::Range;
 
+use crate::config::resolved::Detector as Kind;
+
 mod assignment;
 mod authorization;
 mod base64;
@@ -33,43 +35,10 @@ pub(in crate::safety) const BACK_BYTES_MAX: usize = 256;
 /// Furthest a look reads on from the anchor's end: a 4096-bit RSA key in PEM is 3.2 KiB.
 pub(in crate::safety) const FORWARD_BYTES_MAX: usize = 4096;
 
-/// What a secret opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::safety) enum Kind {
-    /// Amazon Web Services: access key id, secret access key, Bedrock key.
-    AwsKey,
-    /// Google: API key, OAuth client secret, access token.
-    GcpKey,
-    /// Microsoft Azure: client secret, storage and service keys.
-    AzureKey,
-    /// GitHub tokens of every type.
-    GithubToken,
-    /// GitLab tokens of every type.
-    GitlabToken,
-    /// Slack tokens and incoming webhooks.
-    SlackToken,
-    /// Stripe secret and restricted keys, webhook secrets.
-    StripeKey,
-    /// OpenAI keys.
-    OpenaiKey,
-    /// Anthropic keys.
-    AnthropicKey,
-    /// A private key in PEM, `PuTTY` or age form.
-    PrivateKey,
-    /// A JSON Web Token.
-    Jwt,
-    /// A password beside the user or the host it is for.
-    ConnectionString,
-    /// A token of any other provider.
-    OtherToken,
-    /// A value that its name calls a secret, and its entropy does not deny.
-    GenericSecret,
-}
-
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::safety) struct Secret {
-    /// Of which kind.
+    /// What it opens: one of [`Kind::SECRETS`].
     pub kind: Kind,
     /// Where, in the text that was given.
     pub range: Range<usize>,
@@ -84,8 +53,6 @@ pub(in crate::safety) struct Anchor {
     pub expression: &'static str,
     /// Whether letters match in both cases.
     pub caseless: bool,
-    /// What it mostly finds; the finding says what it is.
-    pub kind: Kind,
     look: Look,
 }
 
@@ -98,48 +65,48 @@ enum Look {
     At(fn(&[u8], usize) -> Option<Secret>),
 }
 
-const fn prefix(kind: Kind, expression: &'static str, tokens: &'static [token::Token]) -> Anchor {
-    Anchor { expression, caseless: false, kind, look: Look::Prefix(tokens) }
+const fn prefix(expression: &'static str, tokens: &'static [token::Token]) -> Anchor {
+    Anchor { expression, caseless: false, look: Look::Prefix(tokens) }
 }
 
-const fn at(kind: Kind, expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
-    Anchor { expression, caseless: false, kind, look: Look::At(look) }
+const fn at(expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
+    Anchor { expression, caseless: false, look: Look::At(look) }
 }
 
-const fn caseless(kind: Kind, expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
-    Anchor { expression, caseless: true, kind, look: Look::At(look) }
+const fn caseless(expression: &'static str, look: fn(&[u8], usize) -> Option<Secret>) -> Anchor {
+    Anchor { expression, caseless: true, look: Look::At(look) }
 }
 
 /// What the engine looks for.
 pub(in crate::safety) const ANCHORS: &[Anchor] = &[
-    prefix(Kind::AwsKey, providers::cloud::AWS_EXPRESSION, providers::cloud::AWS),
-    prefix(Kind::GcpKey, providers::cloud::GCP_EXPRESSION, providers::cloud::GCP),
-    prefix(Kind::GithubToken, providers::code::GITHUB_EXPRESSION, providers::code::GITHUB),
-    prefix(Kind::GitlabToken, providers::code::GITLAB_EXPRESSION, providers::code::GITLAB),
-    prefix(Kind::SlackToken, providers::work::SLACK_EXPRESSION, providers::work::SLACK),
-    prefix(Kind::StripeKey, providers::work::STRIPE_EXPRESSION, providers::work::STRIPE),
-    prefix(Kind::AnthropicKey, providers::ai::ANTHROPIC_EXPRESSION, providers::ai::ANTHROPIC),
-    prefix(Kind::OtherToken, providers::ai::OTHER_EXPRESSION, providers::ai::OTHER),
-    prefix(Kind::OtherToken, providers::cloud::OTHER_EXPRESSION, providers::cloud::OTHER),
-    prefix(Kind::OtherToken, providers::code::OTHER_EXPRESSION, providers::code::OTHER),
-    prefix(Kind::OtherToken, providers::work::OTHER_EXPRESSION, providers::work::OTHER),
-    at(Kind::OpenaiKey, marked::OPENAI_EXPRESSION, marked::openai),
-    at(Kind::AzureKey, marked::AZURE_CLIENT_EXPRESSION, marked::azure_client),
-    at(Kind::AzureKey, marked::AZURE_SERVICE_EXPRESSION, marked::azure_service),
-    at(Kind::AzureKey, marked::AZURE_ACCOUNT_EXPRESSION, marked::azure_account),
-    at(Kind::AzureKey, marked::AZURE_SIGNATURE_EXPRESSION, marked::azure_signature),
-    at(Kind::OtherToken, marked::TELEGRAM_EXPRESSION, marked::telegram),
-    at(Kind::OtherToken, marked::MAILCHIMP_EXPRESSION, marked::mailchimp),
-    at(Kind::OtherToken, marked::TERRAFORM_EXPRESSION, marked::terraform),
-    at(Kind::OtherToken, marked::FACEBOOK_EXPRESSION, marked::facebook),
-    at(Kind::OtherToken, marked::DISCORD_EXPRESSION, marked::discord),
-    at(Kind::PrivateKey, pem::EXPRESSION, pem::find),
-    at(Kind::Jwt, jwt::EXPRESSION, jwt::find),
-    at(Kind::ConnectionString, connection::URL_EXPRESSION, connection::in_url),
-    at(Kind::ConnectionString, connection::CURL_EXPRESSION, connection::in_curl),
-    caseless(Kind::GenericSecret, authorization::EXPRESSION, authorization::find),
-    caseless(Kind::OtherToken, named::EXPRESSION, named::find),
-    caseless(Kind::GenericSecret, assignment::EXPRESSION, assignment::find),
+    prefix(providers::cloud::AWS_EXPRESSION, providers::cloud::AWS),
+    prefix(providers::cloud::GCP_EXPRESSION, providers::cloud::GCP),
+    prefix(providers::code::GITHUB_EXPRESSION, providers::code::GITHUB),
+    prefix(providers::code::GITLAB_EXPRESSION, providers::code::GITLAB),
+    prefix(providers::work::SLACK_EXPRESSION, providers::work::SLACK),
+    prefix(providers::work::STRIPE_EXPRESSION, providers::work::STRIPE),
+    prefix(providers::ai::ANTHROPIC_EXPRESSION, providers::ai::ANTHROPIC),
+    prefix(providers::ai::OTHER_EXPRESSION, providers::ai::OTHER),
+    prefix(providers::cloud::OTHER_EXPRESSION, providers::cloud::OTHER),
+    prefix(providers::code::OTHER_EXPRESSION, providers::code::OTHER),
+    prefix(providers::work::OTHER_EXPRESSION, providers::work::OTHER),
+    at(marked::OPENAI_EXPRESSION, marked::openai),
+    at(marked::AZURE_CLIENT_EXPRESSION, marked::azure_client),
+    at(marked::AZURE_SERVICE_EXPRESSION, marked::azure_service),
+    at(marked::AZURE_ACCOUNT_EXPRESSION, marked::azure_account),
+    at(marked::AZURE_SIGNATURE_EXPRESSION, marked::azure_signature),
+    at(marked::TELEGRAM_EXPRESSION, marked::telegram),
+    at(marked::MAILCHIMP_EXPRESSION, marked::mailchimp),
+    at(marked::TERRAFORM_EXPRESSION, marked::terraform),
+    at(marked::FACEBOOK_EXPRESSION, marked::facebook),
+    at(marked::DISCORD_EXPRESSION, marked::discord),
+    at(pem::EXPRESSION, pem::find),
+    at(jwt::EXPRESSION, jwt::find),
+    at(connection::URL_EXPRESSION, connection::in_url),
+    at(connection::CURL_EXPRESSION, connection::in_curl),
+    caseless(authorization::EXPRESSION, authorization::find),
+    caseless(named::EXPRESSION, named::find),
+    caseless(assignment::EXPRESSION, assignment::find),
 ];
 
 /// The secret whose anchor, the `anchor`th of [`ANCHORS`], ends at `end` in `text`. `key` is the JSON member's name,

@@ -2,7 +2,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::safety::hyperscan::Hyperscan;
-use crate::safety::scanner::{Candidates, Scanner};
+use crate::safety::scanner::{Candidates, Family, Scanner};
 
 static SCANNER: LazyLock<Hyperscan> = LazyLock::new(|| Hyperscan::compile().expect("compiles"));
 
@@ -14,10 +14,10 @@ pub(in crate::safety) fn find(text: &[u8], key: Option<&str>) -> Vec<(Detector, 
 fn find_all(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>, u8)> {
     let mut scratch = SCANNER.scratch().expect("scratch");
     let mut candidates = Candidates::with_room(text.len());
-    SCANNER.scan(text, &mut scratch, &mut candidates).expect("room for all");
+    SCANNER.scan(Family::Numbers, text, &mut scratch, &mut candidates).expect("room for all");
     let (mut found, mut settled) = (Vec::new(), [0; 2]);
     for candidate in candidates.sorted() {
-        let settled = &mut settled[candidate.anchor as usize];
+        let settled = &mut settled[candidate.anchor.settles().expect("a number")];
         if candidate.end as usize > *settled {
             let report = |detector, range, confidence| found.push((detector, range, confidence));
             *settled = examine(text, key, *candidate, *settled, Detectors::all(), report);

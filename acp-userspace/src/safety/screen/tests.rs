@@ -64,6 +64,40 @@ fn strings_change_where_the_finding_is() {
     check(r#""a@b.com""#, Redact, r#""[REDACTED:email]""#);
 }
 
+/// A token as GitHub makes them, its checksum included.
+const TOKEN: &str = "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";
+
+#[test]
+fn secrets_are_found_wherever_they_stand() {
+    check(&format!(r#"{{"note": "use {TOKEN}"}}"#), Redact, r#"{"note": "use [REDACTED:github_token]"}"#);
+    check(&format!(r#"{{"a":["\n{TOKEN}"]}}"#), Redact, r#"{"a":["\n[REDACTED:github_token]"]}"#);
+    check(r#"{"password": "tR5!kq9Zw2#v"}"#, Redact, r#"{"password": "[REDACTED:generic_secret]"}"#);
+    check(
+        r#"{"url": "postgres://app:tR5kq9Zw2v@db/x"}"#,
+        Redact,
+        r#"{"url": "postgres://app:[REDACTED:connection_string]@db/x"}"#,
+    );
+    let query = format!("token={TOKEN}");
+    let content = Content { body: Body::Empty, query: Some(&query), path: "" };
+    assert_eq!(screened(&content, Redact).expect_err("nothing to edit").reason, Reason::ContentBlocked);
+}
+
+#[test]
+fn a_secret_on_the_edge_of_a_block_is_found_once() {
+    for before in BLOCK_BYTES - 300..BLOCK_BYTES + 20 {
+        let body = format!("{} {TOKEN} ", "x".repeat(before));
+        let screened = screened(&Content::body(Body::Raw(body.as_bytes())), Redact).expect("passes");
+        assert_eq!(screened.edits.len(), 1, "{before}");
+        assert_eq!(screened.edits[0].range, before + 1..before + 1 + TOKEN.len(), "{before}");
+    }
+}
+
+#[test]
+fn a_value_under_a_secrets_name_is_reported_once() {
+    let (out, found) = edited(&format!(r#"{{"api_key": "{TOKEN}"}}"#), Redact);
+    assert_eq!((&*out, found), (r#"{"api_key": "[REDACTED:github_token]"}"#, 1));
+}
+
 #[test]
 fn strings_with_escapes_are_searched_unescaped_and_written_anew() {
     check(r#"{"m":"bob\u0040example.com \"\ud83d\ude00"}"#, Redact, "{\"m\":\"[REDACTED:email] \\\"\u{1f600}\"}");
@@ -123,15 +157,18 @@ fn where_findings_overlap_the_strictest_action_covers_both() {
         routes: Vec::new(),
         mode: Mode::Enforce,
     };
-    let config = SafetyConfig { rules: vec![rule(Detector::Phone, Mask), rule(Detector::Email, Redact)] };
-    let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
     let body = b"from 415-555-0132@example.com";
     let content = Content::body(Body::Raw(body));
-    let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
-    assert_eq!(screened.findings.len(), 2);
-    let mut out = Vec::new();
-    splice(body, &screened.edits, &mut out).unwrap();
-    assert_eq!(out, b"from [REDACTED:email]");
+    let outcome = |phone, email| {
+        let config = SafetyConfig { rules: vec![rule(Detector::Phone, phone), rule(Detector::Email, email)] };
+        let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
+        let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
+        let mut out = Vec::new();
+        splice(body, &screened.edits, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), screened.findings.len())
+    };
+    assert_eq!(outcome(Mask, Redact), ("from [REDACTED:email]".into(), 1), "the number is part of the address");
+    assert_eq!(outcome(Redact, Mask), ("from [REDACTED:phone]".into(), 2), "its rule is the stricter one");
 }
 
 #[test]

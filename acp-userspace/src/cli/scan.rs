@@ -1,0 +1,240 @@
+//! `acp scan`: what content safety finds in a text, and what would become of it.
+//!
+//! A file is one text; with `--lines` each line of it is, and with `--json-lines` each line is a JSON string that holds
+//! one. Values are never printed: what was found is told by its place.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::config;
+use crate::config::resolved::{ContentAction, Detector, Direction, Mode, SafetyConfig, SafetyRule};
+use crate::safety::{self, Match, RouteRules, Scan};
+
+/// Show what content safety finds in a text, and what would become of it. Values are not printed, only their places.
+///
+/// Without --config every detector is on: keys and tokens are blocked, social security and card numbers redacted, all
+/// else flagged.
+///
+/// Exit codes: 0 when nothing was found, 1 when something was, 2 when the text could not be searched.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The text; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Each line is a text of its own; prints one JSON array of findings per line.
+    #[arg(long, conflicts_with_all = ["json_lines", "format"])]
+    lines: bool,
+    /// Each line is a JSON string that holds one text; prints one JSON array of findings per line.
+    #[arg(long, conflicts_with = "format")]
+    json_lines: bool,
+    /// How the findings of one text are printed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Use the rules of this configuration file.
+    #[arg(long, short, value_name = "FILE", requires = "route")]
+    config: Option<PathBuf>,
+    /// With --config: the route whose rules count.
+    #[arg(long, requires = "config")]
+    route: Option<String>,
+    /// With --config: which way the text goes.
+    #[arg(long, value_enum, default_value = "request", requires = "config")]
+    direction: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Way {
+    Request,
+    Response,
+}
+
+/// A finding as it is printed.
+#[derive(Serialize)]
+struct Found {
+    r#type: &'static str,
+    /// UTF-8 bytes into the text.
+    start: usize,
+    end: usize,
+    /// Percent.
+    confidence: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<ContentAction>,
+    detector: &'static str,
+}
+
+impl From<&Match> for Found {
+    fn from(found: &Match) -> Self {
+        let Match { detector, range, confidence, action } = found;
+        let (r#type, detector) = (detector.label(), detector.name());
+        Self { r#type, start: range.start, end: range.end, confidence: *confidence, action: *action, detector }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// None: what goes wrong is printed, and the exit code is 2.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    Ok(match scan(args) {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("acp scan: {error:#}");
+            ExitCode::from(2)
+        }
+    })
+}
+
+/// Whether anything was found.
+fn scan(args: &Args) -> anyhow::Result<bool> {
+    let rules = rules(args)?;
+    let mut input = open(&args.file)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut scan = Scan::default();
+    let any = if args.lines || args.json_lines {
+        each_line(&mut input, &mut out, |line| {
+            let decoded = if args.json_lines { Some(serde_json::from_slice::<String>(line)?) } else { None };
+            let text = decoded.as_ref().map_or(line, |text| text.as_bytes());
+            Ok(safety::find(text, &rules, &mut scan)?)
+        })?
+    } else {
+        let mut text = Vec::new();
+        input.read_to_end(&mut text).context("the text cannot be read")?;
+        let found = safety::find(&text, &rules, &mut scan)?;
+        match args.format {
+            Format::Json => print_json(&found, &mut out)?,
+            Format::Text => print_text(&text, &found, &mut out)?,
+        }
+        !found.is_empty()
+    };
+    out.flush()?;
+    Ok(any)
+}
+
+fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
+    let opened = File::open(file).with_context(|| format!("{} cannot be opened", file.display()))?;
+    Ok(Box::new(BufReader::new(opened)))
+}
+
+fn rules(args: &Args) -> anyhow::Result<RouteRules> {
+    let (Some(file), Some(route)) = (&args.config, &args.route) else {
+        return Ok(RouteRules::compile(&everything(), "", Direction::Request)?);
+    };
+    let config = config::load(file).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+    if !config.routes.iter().any(|known| *known.name == **route) {
+        bail!("{} has no route {route:?}", file.display());
+    }
+    let direction = match args.direction {
+        Way::Request => Direction::Request,
+        Way::Response => Direction::Response,
+    };
+    Ok(RouteRules::compile(&config.safety, route, direction)?)
+}
+
+/// Every detector, with the action its confidence can bear.
+fn everything() -> SafetyConfig {
+    let rule = |action, detect: &[Detector]| SafetyRule {
+        id: "scan".into(),
+        detect: detect.to_vec(),
+        action,
+        direction: Direction::Both,
+        routes: Vec::new(),
+        mode: Mode::Enforce,
+    };
+    let sure: Vec<_> = Detector::SECRETS.into_iter().filter(|secret| *secret != Detector::GenericSecret).collect();
+    let rules = vec![
+        rule(ContentAction::Block, &sure),
+        rule(ContentAction::Redact, &[Detector::UsSsn, Detector::CreditCard]),
+        rule(ContentAction::Flag, &[Detector::Email, Detector::Phone, Detector::GenericSecret]),
+    ];
+    SafetyConfig { rules }
+}
+
+/// Prints what `find` finds in each line, as a JSON array per line; whether anything was found.
+fn each_line(
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+    mut find: impl FnMut(&[u8]) -> anyhow::Result<Vec<Match>>,
+) -> anyhow::Result<bool> {
+    let (mut line, mut number, mut any) = (Vec::new(), 0_u64, false);
+    loop {
+        line.clear();
+        number += 1;
+        if input.read_until(b'\n', &mut line).with_context(|| format!("line {number} cannot be read"))? == 0 {
+            return Ok(any);
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let found = find(text).with_context(|| format!("line {number}"))?;
+        any |= !found.is_empty();
+        print_json(&found, out)?;
+    }
+}
+
+fn print_json(found: &[Match], out: &mut impl Write) -> anyhow::Result<()> {
+    let found: Vec<Found> = found.iter().map(Found::from).collect();
+    serde_json::to_writer(&mut *out, &found)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+/// `line:column  type  detector  confidence  action`, columns counted in bytes from 1.
+fn print_text(text: &[u8], found: &[Match], out: &mut impl Write) -> anyhow::Result<()> {
+    let (mut line, mut line_start, mut at) = (1, 0, 0);
+    for one in found {
+        for newline in memchr::memchr_iter(b'\n', &text[at..one.range.start]) {
+            (line, line_start) = (line + 1, at + newline + 1);
+        }
+        at = one.range.start;
+        let place = format!("{line}:{}", at - line_start + 1);
+        let action = one.action.map_or("observe", ContentAction::name);
+        let (kind, detector) = (one.detector.label(), one.detector.name());
+        writeln!(out, "{place:<10} {kind:<12} {detector:<18} {:>3} %  {action}", one.confidence)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found_in_lines(lines: &str) -> (bool, String) {
+        let rules = RouteRules::compile(&everything(), "", Direction::Request).expect("compiles");
+        let (mut scan, mut out) = (Scan::default(), Vec::new());
+        let any = each_line(&mut lines.as_bytes(), &mut out, |line| Ok(safety::find(line, &rules, &mut scan)?));
+        (any.expect("searched"), String::from_utf8(out).expect("UTF-8"))
+    }
+
+    #[test]
+    fn each_line_is_answered_by_one_array() {
+        let (any, out) = found_in_lines("nothing\n\nmail a@b.com, ssn 219-09-9999\n");
+        assert!(any);
+        let email = r#"{"type":"EMAIL","start":5,"end":12,"confidence":95,"action":"flag","detector":"email"}"#;
+        let ssn = r#"{"type":"US_SSN","start":18,"end":29,"confidence":99,"action":"redact","detector":"us_ssn"}"#;
+        assert_eq!(out, format!("[]\n[]\n[{email},{ssn}]\n"));
+        assert_eq!(found_in_lines("clean"), (false, "[]\n".to_owned()));
+    }
+
+    #[test]
+    fn text_names_places_and_never_values() {
+        let rules = RouteRules::compile(&everything(), "", Direction::Request).expect("compiles");
+        let text = b"one\ntwo a@b.com\n\n4111111111111111";
+        let found = safety::find(text, &rules, &mut Scan::default()).expect("searched");
+        let mut out = Vec::new();
+        print_text(text, &found, &mut out).expect("printed");
+        let out = String::from_utf8(out).expect("UTF-8");
+        let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(lines, ["2:5 EMAIL email 95 % flag", "4:1 CREDIT_CARD credit_card 95 % redact"]);
+    }
+}
