@@ -212,7 +212,7 @@ section! {
         /// Denied requests of a subject per minute, before denials are answered 429.
         denials_per_minute: u64 = Toml("60"), "an agent that is refused once a second has not understood";
         /// Slots of the limiter tables, over all tenants.
-        slots: u64 = Toml("65536"), "one per active subject and limit, 64 B each: 4 MiB";
+        slots: u64 = Toml("65536"), "one per active subject and limit, about 260 B each: 16 MiB";
         /// Percent of the slots that one tenant may hold.
         slots_tenant_share_percent: u64 = Toml("25"), "a tenant that makes up subjects cannot push out others";
         /// Priced calls that one user may have in flight where a budget exists.

@@ -27,7 +27,7 @@ use crate::reason::Reason;
 /// After a closing answer, how long its client may take to read it before the socket is closed under it.
 const LINGER_NS: u64 = 1_000_000_000;
 
-/// As many connections of a worker keep their buffers while they are idle (8 MiB): a read that can be cancelled costs about
+/// As many connections of a worker keep their buffers while they are idle (16 MiB): a read that can be cancelled costs about
 /// a thousand instructions more per request.
 const UNPARKED_MAX: usize = 1024;
 
