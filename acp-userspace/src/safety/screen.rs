@@ -1,37 +1,26 @@
 //! The two doors: requests before policy sees them, answers before the client does.
 //!
-//! JSON is searched twice at most: the original as it stands, whose structure no anchor crosses, and the unescaped
-//! texts of the strings that hold escapes, of which the long ones are left out of the first search. The engine is shown
-//! only the stretches of a text that can hold an anchor. What the search names is looked at inside its own string, key or
-//! number. Paths, queries and forms are percent-decoded first; what is found there cannot be edited, so an
-//! action that would edit it blocks. Long texts are searched in overlapping blocks.
+//! What is to be found is found by `search`; here it is decided what becomes of it. What is found in paths, queries and
+//! forms cannot be edited, so an action that would edit it blocks.
 //!
 //! Costs nothing but a test when a route has no rules; allocates only for findings and edits.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::detectors::{self, Detectors, secrets};
-use super::hyperscan::{Hyperscan, Scratch};
 use super::redact::{self, Change};
 use super::rules::RouteRules;
-use super::scanner::{ANCHOR_BYTES_MAX, Candidate, Candidates, Family, Scanner, ScannerError};
-use super::stretches::stretches;
+use super::scanner::ScannerError;
 use super::{Edit, Finding, Screened};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
-use crate::protocol::json::{Document, Kind, Node};
+use crate::protocol::json::Document;
 use crate::reason::Reason;
+use search::{Hit, Place};
 
-/// Bytes searched at once: what fits the first cache level beside the engine's tables.
-const BLOCK_BYTES: usize = 16 << 10;
-/// Shortest string with escapes that is left out of the search of the original, where nothing of it is found.
-const SKIPPED_BYTES_MIN: usize = 64;
-/// Candidates of one block: no two anchors of numbers end at one byte, so there is room for all of them. Anchors of
-/// secrets are so rare that as many mean hostile content, which is an error (THREATS A25).
-const CANDIDATES_MAX: usize = BLOCK_BYTES;
-/// Findings of one body; more are an error, because each costs an edit (THREATS A25).
-pub const FINDINGS_MAX: usize = 8_192;
+mod search;
+
+pub use search::{FINDINGS_MAX, Scan};
 
 /// What is screened.
 #[derive(Debug, Clone, Copy)]
@@ -84,44 +73,6 @@ pub struct ResponseScreened {
     pub findings: Vec<Finding>,
     /// What is changed before it is sent.
     pub edits: Vec<Edit>,
-}
-
-/// One worker's memory for screening: 128 KiB and the engine's scratch, more only after content with many findings.
-#[derive(Debug)]
-pub struct Scan {
-    engine: Option<(Arc<Hyperscan>, Scratch)>,
-    candidates: Candidates,
-    hits: Vec<Hit>,
-    decoded: Vec<u8>,
-}
-
-/// One finding's place.
-#[derive(Debug, Clone)]
-struct Hit {
-    detector: Detector,
-    place: Place,
-    range: Range<usize>,
-    confidence: u8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    /// In the text of this JSON node.
-    Node(usize),
-    /// In a raw body.
-    Raw,
-    /// In a form, which cannot be edited.
-    Form,
-    /// In the path, which cannot be edited.
-    Path,
-    /// In the query, which cannot be edited.
-    Query,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self { engine: None, candidates: Candidates::with_room(CANDIDATES_MAX), hits: Vec::new(), decoded: Vec::new() }
-    }
 }
 
 /// Screens a request.
@@ -237,266 +188,6 @@ fn tally(hits: &[Hit], rules: &RouteRules) -> Vec<Finding> {
         }
     }
     findings
-}
-
-impl Scan {
-    /// Fills `hits` with everything the rules look for.
-    fn search(&mut self, content: &Content<'_>, rules: &RouteRules) -> Result<(), ScannerError> {
-        self.hits.clear();
-        let wanted = rules.wanted();
-        let Some(scanner) = rules.scanner() else { return Err(ScannerError::Engine) };
-        let mut search = self.prepare(scanner, wanted)?;
-        match content.body {
-            Body::Empty => {}
-            Body::Json(document) => {
-                search.original(document)?;
-                search.escaped(document)?;
-                search.members(document)?;
-            }
-            Body::Form(body) => search.encoded(body, Place::Form)?,
-            Body::Raw(body) => search.plain(body, Place::Raw)?,
-        }
-        search.encoded(content.path.as_bytes(), Place::Path)?;
-        search.encoded(content.query.unwrap_or_default().as_bytes(), Place::Query)?;
-        resolve(&mut self.hits, rules);
-        Ok(())
-    }
-
-    /// Pairs the buffers with the scanner; its scratch is made anew only after a reload brought another one.
-    fn prepare(&mut self, scanner: &Arc<Hyperscan>, wanted: Detectors) -> Result<Search<'_>, ScannerError> {
-        if !self.engine.as_ref().is_some_and(|(used, _)| Arc::ptr_eq(used, scanner)) {
-            self.engine = Some((scanner.clone(), scanner.scratch()?));
-        }
-        let Some((scanner, scratch)) = &mut self.engine else { return Err(ScannerError::Engine) };
-        let (candidates, hits, decoded) = (&mut self.candidates, &mut self.hits, &mut self.decoded);
-        Ok(Search { scanner, scratch, candidates, hits, decoded, wanted })
-    }
-}
-
-/// One search, borrowing from [`Scan`].
-struct Search<'s> {
-    scanner: &'s Hyperscan,
-    scratch: &'s mut Scratch,
-    candidates: &'s mut Candidates,
-    hits: &'s mut Vec<Hit>,
-    decoded: &'s mut Vec<u8>,
-    wanted: Detectors,
-}
-
-/// A text that a candidate lies in.
-struct Found<'a> {
-    text: &'a [u8],
-    /// Where it begins in what was searched.
-    base: usize,
-    key: Option<&'a str>,
-    place: Place,
-}
-
-impl Search<'_> {
-    /// The body as it stands; strings with escapes are left to [`Search::escaped`].
-    fn original(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
-        let mut from = 0;
-        for long in document.escaped_nodes().map(|node| node.span()).filter(|span| span.len() >= SKIPPED_BYTES_MIN) {
-            self.part(document, from..long.start)?;
-            from = long.end;
-        }
-        self.part(document, from..document.original().len())
-    }
-
-    /// What lies between two tokens of the body.
-    fn part(&mut self, document: Document<'_>, part: Range<usize>) -> Result<(), ScannerError> {
-        let from = part.start;
-        self.each(&document.original().as_bytes()[part], |candidate| {
-            let node = document.token_at(from + candidate.end as usize - 1).filter(|node| !node.has_escapes())?;
-            let text = node.text().filter(|text| node.kind() != Kind::Number || !is_quantity(text))?;
-            // The text of a number is its token; a string's begins behind the quote.
-            let base = node.span().start + (node.span().len() - text.len()) / 2 - from;
-            Some(Found { text: text.as_bytes(), base, key: name(node), place: Place::Node(node.index()) })
-        })
-    }
-
-    /// The unescaped texts.
-    fn escaped(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
-        self.each(document.escaped_text().as_bytes(), |candidate| {
-            let (node, base) = document.escaped_at(candidate.end as usize - 1)?;
-            Some(Found { text: node.text()?.as_bytes(), base, key: name(node), place: Place::Node(node.index()) })
-        })
-    }
-
-    /// The values of members that a secret's name stands before.
-    fn members(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
-        if !self.wanted.secrets() {
-            return Ok(());
-        }
-        for node in document.nodes().filter(|node| node.kind() == Kind::String) {
-            let (Some(key), Some(text)) = (node.key().and_then(|key| key.text()), node.text()) else { continue };
-            let found = secrets::assigned(key, text.as_bytes()).filter(|secret| self.wanted.contains(secret.kind));
-            if let Some(secret) = found {
-                let place = Place::Node(node.index());
-                let secrets::Secret { kind: detector, range, confidence } = secret;
-                push(self.hits, Hit { detector, place, range, confidence })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A path, a query or a form.
-    fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        if !self.wanted.secrets() && !can_hold_number(text) {
-            return Ok(());
-        }
-        let mut decoded = std::mem::take(self.decoded);
-        percent_decode(text, &mut decoded);
-        let result = self.plain(&decoded, place);
-        *self.decoded = decoded;
-        result
-    }
-
-    fn plain(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        self.each(text, |_| Some(Found { text, base: 0, key: None, place }))
-    }
-
-    /// Searches what of `bytes` can hold an anchor; `locate` says which text a candidate lies in.
-    fn each<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        locate: impl Fn(&Candidate) -> Option<Found<'a>>,
-    ) -> Result<(), ScannerError> {
-        if self.wanted.numbers() {
-            let mut settled = [0; 2];
-            for stretch in stretches(bytes) {
-                self.blocks(Family::Numbers, bytes, stretch, &mut settled, &locate)?;
-            }
-        }
-        if self.wanted.secrets() {
-            self.blocks(Family::Secrets, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
-        }
-        Ok(())
-    }
-
-    /// Searches `stretch`, block by block; each overlaps the one before by the longest anchor.
-    fn blocks<'a>(
-        &mut self,
-        family: Family,
-        bytes: &'a [u8],
-        stretch: Range<usize>,
-        settled: &mut [usize; 2],
-        locate: &impl Fn(&Candidate) -> Option<Found<'a>>,
-    ) -> Result<(), ScannerError> {
-        let overlap = match family {
-            Family::Numbers => ANCHOR_BYTES_MAX,
-            Family::Secrets => secrets::BACK_BYTES_MAX,
-        };
-        let (mut from, mut searched) = (stretch.start, stretch.start);
-        loop {
-            let to = stretch.end.min(from + BLOCK_BYTES);
-            self.candidates.clear();
-            self.scanner.scan(family, &bytes[from..to], self.scratch, self.candidates)?;
-            for candidate in self.candidates.sorted() {
-                let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
-                let end = candidate.end as usize;
-                let settled = candidate.anchor.settles().map(|kind| &mut settled[kind]);
-                // The block before has reported what ends where both overlap.
-                if end <= settled.as_ref().map_or(searched, |settled| **settled) {
-                    continue;
-                }
-                if let Some(found) = locate(&candidate) {
-                    let before = settled.as_ref().map_or(0, |settled| **settled);
-                    let now = examine(self.hits, &found, candidate, before, self.wanted)?;
-                    settled.into_iter().for_each(|settled| *settled = now);
-                }
-            }
-            if to == stretch.end {
-                return Ok(());
-            }
-            (from, searched) = (to - overlap, to);
-        }
-    }
-}
-
-/// Lets the detectors look at one candidate; returns what is settled, in searched bytes.
-fn examine(
-    hits: &mut Vec<Hit>,
-    found: &Found<'_>,
-    candidate: Candidate,
-    settled: usize,
-    wanted: Detectors,
-) -> Result<usize, ScannerError> {
-    let (base, place) = (found.base, found.place);
-    let within = Candidate { end: candidate.end - base as u32, ..candidate };
-    let mut pushed = Ok(());
-    let report = |detector, range, confidence| {
-        if pushed.is_ok() {
-            pushed = push(hits, Hit { detector, place, range, confidence });
-        }
-    };
-    let end = detectors::examine(found.text, found.key, within, settled.saturating_sub(base), wanted, report);
-    pushed.map(|()| base + end)
-}
-
-fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
-    if hits.len() >= FINDINGS_MAX {
-        return Err(ScannerError::Full);
-    }
-    hits.push(hit);
-    Ok(())
-}
-
-/// Nothing is reported twice: what lies within something at least as sure goes, unless a stricter action is meant for it.
-fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
-    let key =
-        |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
-    if hits.len() < 2 {
-        return;
-    }
-    hits.sort_by_key(key);
-    let action = |hit: &Hit| rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action);
-    hits.dedup_by(|hit, kept| {
-        let within = hit.place == kept.place && hit.range.end <= kept.range.end;
-        within && hit.confidence <= kept.confidence && action(hit) <= action(kept)
-    });
-}
-
-/// The name of the member a value stands in, directly or in an array.
-fn name(node: Node<'_>) -> Option<&str> {
-    node.key().or_else(|| node.parent()?.key())?.text()
-}
-
-/// Whether a number has a fraction or an exponent: no identifier is written so, and embeddings are full of them.
-fn is_quantity(number: &str) -> bool {
-    number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
-}
-
-/// Whether `text` could hold an anchor of numbers once decoded: paths and queries seldom do.
-fn can_hold_number(text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    digits >= 8 || text.iter().any(|byte| matches!(byte, b'@' | b'%'))
-}
-
-/// Decodes `%XX` and `+`; `&` and `;` become newlines, which no detector crosses. Broken escapes stay as they are.
-fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
-    out.clear();
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        at += 1;
-        out.push(match byte {
-            b'+' => b' ',
-            b'&' | b';' => b'\n',
-            b'%' => match hex_byte(&text[at..]) {
-                Some(decoded) => {
-                    at += 2;
-                    decoded
-                }
-                None => b'%',
-            },
-            byte => *byte,
-        });
-    }
-}
-
-fn hex_byte(text: &[u8]) -> Option<u8> {
-    let digit = |i: usize| char::from(*text.get(i)?).to_digit(16);
-    Some((digit(0)? << 4 | digit(1)?) as u8)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::{LazyLock, Mutex};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::search::BLOCK_BYTES;
 use super::*;
 use crate::config::resolved::{Direction, SafetyConfig, SafetyRule};
 use crate::protocol::json::{Limits, Walker};
