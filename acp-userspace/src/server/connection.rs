@@ -56,6 +56,8 @@ pub(super) struct Connection {
     pub(super) reported: Option<Principal>,
     /// Reports made, up to a bound.
     pub(super) reports: u8,
+    /// When the last was made, monotonic.
+    pub(super) reported_ns: u64,
     /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
     /// The client's end of stream was read.
@@ -82,6 +84,7 @@ impl Connection {
             watched: false,
             reported: None,
             reports: 0,
+            reported_ns: 0,
             tenant_slot: 0,
             eof: false,
             out,

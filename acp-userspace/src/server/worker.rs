@@ -24,7 +24,7 @@ use super::metrics::WorkerMetrics;
 use super::runtime::{self, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
-use crate::clock::{Now, mono_ns};
+use crate::clock::{Now, mono_ns, tick_ns};
 use crate::config::resolved::Issuer;
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
@@ -213,8 +213,10 @@ impl Worker {
     }
 }
 
-/// Changes of user reported per connection while the tenant stays: two make the source shared.
+/// Changes of user that a connection reports as they come: two make the source shared.
 const REPORTS_MAX: u8 = 8;
+/// Between reports after those: a connection whose every request is another user's must not report each.
+const REPORT_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// The identity in the source book's terms.
 pub(super) fn principal(identity: &Identity) -> Principal {
@@ -236,19 +238,20 @@ impl Connection {
     }
 
     /// Reports who verified from a source that can be learned of: once per connection and user, again with the next
-    /// request where the report was lost. One connection that carries many users in turn has said so soon enough.
+    /// request where the report was lost. One connection that carries many users in turn has said so soon enough, and
+    /// says it again once a second.
     fn report(&mut self, identity: &Identity) {
         let who = principal(identity);
         if !self.watched || self.reported == Some(who) {
             return;
         }
-        let same_tenant = self.reported.is_some_and(|before| before.tenant == who.tenant);
-        if self.reports == REPORTS_MAX && same_tenant {
+        let now = tick_ns();
+        if self.reports == REPORTS_MAX && now.saturating_sub(self.reported_ns) < REPORT_INTERVAL_NS {
             return;
         }
         let signal = Signal::Verified { source: self.peer.ip(), tenant: identity.tenant.clone(), who };
         if self.worker.signal(signal) {
-            self.reported = Some(who);
+            (self.reported, self.reported_ns) = (Some(who), now);
             self.reports = (self.reports + 1).min(REPORTS_MAX);
         } else {
             self.worker.shared.reports_lost.inc();
