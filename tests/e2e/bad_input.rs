@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use acp::identity::dev::DevIssuer;
 use serde_json::json;
@@ -270,6 +271,21 @@ fn heads_and_bodies_that_do_not_arrive_in_time_are_408() {
     world.check_closes(format!("GET {PATH} HTTP/1.1\r\nHost: gate"), 408, "request_timeout");
     let late = world.odd("Content-Type: application/json\r\nContent-Length: 5\r\n", "{");
     world.check_closes(late, 408, "request_timeout");
+    world.nothing_passed();
+}
+
+#[test]
+fn who_says_nothing_after_accept_has_a_heads_time_and_who_was_served_may_idle() {
+    let mut world = World::new(Backend::plain(), "head_timeout = \"1s\"");
+    // One after the other, so that the bystander has been idle for twice a head's time when it asks again.
+    for _ in 0..2 {
+        let began = Instant::now();
+        // The client's patience is shorter than `idle_timeout`: a connection that is kept for that long fails here.
+        world.gateway.connect().assert_closed();
+        let kept = began.elapsed();
+        assert!(kept > Duration::from_millis(500), "hung up on too early, after {kept:?}");
+    }
+    world.unharmed();
     world.nothing_passed();
 }
 

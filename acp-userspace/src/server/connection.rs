@@ -62,6 +62,8 @@ pub(super) struct Connection {
     pub(super) tenant_slot: u32,
     /// The client's end of stream was read.
     pub(super) eof: bool,
+    /// When its first head is due, counted from accept; `None` once a request was served.
+    first_head_due_ns: Option<u64>,
     /// Bytes to write; reused from request to request.
     pub(super) out: Vec<u8>,
     /// The request that is under way upstream: its hold and its place in the log, which even a panic must not lose.
@@ -71,6 +73,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
         let out = worker.buffers.take();
+        let first_head_due_ns = Some(tick_ns() + worker.times().head_ns);
         Self {
             worker,
             stream,
@@ -87,6 +90,7 @@ impl Connection {
             reported_ns: 0,
             tenant_slot: 0,
             eof: false,
+            first_head_due_ns,
             out,
             open: None,
         }
@@ -104,6 +108,7 @@ impl Connection {
             }
             let (after, rest) = self.next_request(input).await;
             input = rest;
+            self.first_head_due_ns = None;
             if after == After::Close || self.worker.draining() {
                 break;
             }
@@ -121,7 +126,7 @@ impl Connection {
             return Some(Vec::new());
         }
         let now = tick_ns();
-        self.watch.enter(Phase::Head, now, now + self.worker.times().head_ns);
+        self.watch.enter(Phase::Head, now, self.head_due_ns(now));
         let mut input = self.worker.buffers.take();
         loop {
             match proxy::parse(&input) {
@@ -146,12 +151,17 @@ impl Connection {
         }
     }
 
-    /// Waits for a request to begin. Where many connections are open, one that stays idle gives its buffer back and waits
+    /// When a head whose first byte is there at `now` is due: the first one's time began at accept.
+    fn head_due_ns(&self, now: u64) -> u64 {
+        self.first_head_due_ns.unwrap_or_else(|| now + self.worker.times().head_ns)
+    }
+
+    /// Waits for a request to begin: the first until its head is due, later ones for the idle time. Where many connections are open, one that stays idle gives its buffer back and waits
     /// without one. Empty when the client closed or was cut.
     async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Vec<u8> {
         let now = tick_ns();
-        let idle_ns = self.worker.times().idle_ns;
-        self.watch.enter(Phase::Idle, now, now + idle_ns);
+        let due_ns = self.first_head_due_ns.unwrap_or_else(|| now + self.worker.times().idle_ns);
+        self.watch.enter(Phase::Idle, now, due_ns);
         // A large answer leaves a large buffer behind, which no idle connection may keep.
         if self.out.capacity() > BUFFER_BYTES {
             self.worker.buffers.give(std::mem::take(&mut self.out));
@@ -220,7 +230,7 @@ impl Connection {
             }
             if !std::mem::replace(&mut waiting, true) {
                 let now = tick_ns();
-                self.watch.enter(Phase::Head, now, now + self.worker.times().head_ns);
+                self.watch.enter(Phase::Head, now, self.head_due_ns(now));
             }
             if input.capacity() - input.len() < HEAD_READ_BYTES {
                 input.reserve(input.len().max(HEAD_READ_BYTES));
