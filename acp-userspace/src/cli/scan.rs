@@ -154,7 +154,7 @@ fn everything() -> SafetyConfig {
         routes: Vec::new(),
         mode: Mode::Enforce,
     };
-    let sure: Vec<_> = Detector::SECRETS.into_iter().filter(|secret| *secret != Detector::GenericSecret).collect();
+    let sure: Vec<_> = Detector::SECRETS.iter().copied().filter(|secret| *secret != Detector::GenericSecret).collect();
     let rules = vec![
         rule(ContentAction::Block, &sure),
         rule(ContentAction::Redact, &[Detector::UsSsn, Detector::CreditCard]),

@@ -181,8 +181,15 @@ section! {
     }
 }
 
-choice!(Detector: "us_ssn" => Detector::UsSsn, "email" => Detector::Email, "credit_card" => Detector::CreditCard,
-    "phone" => Detector::Phone, "aws_key" => Detector::AwsKey, "gcp_key" => Detector::GcpKey, "azure_key" => Detector::AzureKey, "github_token" => Detector::GithubToken, "gitlab_token" => Detector::GitlabToken, "slack_token" => Detector::SlackToken, "stripe_key" => Detector::StripeKey, "openai_key" => Detector::OpenaiKey, "anthropic_key" => Detector::AnthropicKey, "private_key" => Detector::PrivateKey, "jwt" => Detector::Jwt, "connection_string" => Detector::ConnectionString, "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret);
+choice!(Detector: "us_ssn" => Detector::UsSsn, "email" => Detector::Email,
+    "credit_card" => Detector::CreditCard, "phone" => Detector::Phone,
+    "aws_key" => Detector::AwsKey, "gcp_key" => Detector::GcpKey,
+    "azure_key" => Detector::AzureKey, "github_token" => Detector::GithubToken,
+    "gitlab_token" => Detector::GitlabToken, "slack_token" => Detector::SlackToken,
+    "stripe_key" => Detector::StripeKey, "openai_key" => Detector::OpenaiKey,
+    "anthropic_key" => Detector::AnthropicKey, "private_key" => Detector::PrivateKey,
+    "jwt" => Detector::Jwt, "connection_string" => Detector::ConnectionString,
+    "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret);
 choice!(ContentAction: "flag" => ContentAction::Flag, "mask" => ContentAction::Mask,
     "redact" => ContentAction::Redact, "block" => ContentAction::Block);
 choice!(Direction: "request" => Direction::Request, "response" => Direction::Response, "both" => Direction::Both);

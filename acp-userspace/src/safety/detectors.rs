@@ -74,8 +74,9 @@ impl FromIterator<Detector> for Detectors {
     }
 }
 
-/// Looks at one candidate that ends at `end` in `text` and reports what stands there, with its confidence in percent. `key`
-/// is the name of the JSON member. Returns how far the text is settled: candidates of the same anchor ending before need no second look.
+/// Looks at one candidate that ends at `end` in `text` and reports what stands there, with its confidence in percent.
+/// `key` is the name of the JSON member. Returns how far the text is settled: candidates of the same anchor ending before
+/// need no second look.
 pub(super) fn examine(
     text: &[u8],
     key: Option<&str>,
