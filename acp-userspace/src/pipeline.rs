@@ -78,6 +78,9 @@ pub struct Inbound<'h, 'b> {
 pub trait Carrier {
     /// The snapshot of the moment.
     fn snapshot(&mut self) -> Current;
+    /// The instant at which a request whose head came at `head` is admitted: the same, unless it had to wait since. What
+    /// limits forget is what has drained by now, which for an earlier instant may not have.
+    fn now(&mut self, head: Now) -> Now;
     /// The connection's last token.
     fn token(&mut self) -> &mut ConnectionToken;
     /// The request's identity is verified: binds the connection to its tenant. Gives the kernel's slot of the tenant.
@@ -359,7 +362,8 @@ async fn admit<C: Carrier>(
 ) -> Result<Admitted, Stop> {
     let (tool, digest) = counted_as(settings, route, trail);
     let admitted = loop {
-        let verdict = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, inbound.now);
+        let now = carrier.now(inbound.now);
+        let verdict = usage::admit(&core.borrow().usage, &settings.plan, permitted, tool, digest, now);
         match verdict {
             Ok(admitted) => break admitted,
             Err(AdmitError::Refused(refused)) => {

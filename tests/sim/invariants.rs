@@ -26,7 +26,7 @@ invariants! {
     Spend = "a budget's settled spend is the model's, to the micro-dollar, also after a crash",
     Cap = "the upstream's bill <= spent, and spent <= cap",
     Holds = "with no call in flight nothing is held, and no lease is open after a clean end",
-    Rate = "over no window between two sweeps does a limit admit more than burst and rate",
+    Rate = "over no window does a limit admit more than burst and rate",
     Intent = "what the upstream saw has its intent in the log, whatever happened since",
     Outcome = "an answer that was released, or a refusal that was told, has its record with the same reason",
     Settled = "an outcome settles what the model charged",

@@ -66,7 +66,6 @@ pub(super) struct Simulation {
     pub(super) events: BTreeMap<String, u64>,
     pub(super) root: tempfile::TempDir,
     pub(super) boot: u64,
-    pub(super) sweeps: u64,
     pub(super) world: Option<World>,
     pub(super) model: Model,
     pub(super) windows: Windows,
@@ -132,7 +131,6 @@ impl Simulation {
             events: BTreeMap::new(),
             root,
             boot: 0,
-            sweeps: 0,
             world: Some(world),
             model: Model::default(),
             windows: Windows::default(),
@@ -307,7 +305,7 @@ impl Simulation {
         let worker = Rc::clone(&self.world().workers[running.worker]);
         let (record_room, call_room) = (worker.room(false), worker.room(true));
         let fill = worker.ring.fill();
-        let reached = running.task.step(input);
+        let reached = running.task.step(input, self.now.mono_ns);
         self.note(format!(
             "{} {at:?} -> {reached:?} at {} ring {fill} {:?} {:?}",
             running.number, self.now.mono_ns, running.call.subject, running.call.content
@@ -391,7 +389,8 @@ impl Simulation {
 
     /// Limits, loop guard and budgets, once a place in the log is found.
     fn admission(&mut self, running: Running, reached: At, call_room: Room, record_room: Room) -> Result<(), Breach> {
-        let call = running.call;
+        // Limits and loop guard judge by the instant of admission.
+        let call = Call { mono_ns: self.now.mono_ns, ..running.call };
         let unrecorded = matches!(reached, At::Refused(Reason::AuditUnavailable | Reason::TenantShare));
         if call_room == Room::No || (call_room == Room::Unclear && unrecorded && self.model.admittable(&call)) {
             return self.refused(running, Reason::AuditUnavailable, reached, Room::Unclear);
@@ -408,9 +407,7 @@ impl Simulation {
         self.decides(&running, reached == At::Send, "Send", reached)?;
         self.happened("admitted");
         for (principal, rate) in call.limits() {
-            // A sweep forgets what has drained by then; a request whose head came before it and whose body came
-            // after it is judged by its own, earlier instant, for which that had not drained.
-            self.windows.admitted(principal, rate, self.boot << 32 | self.sweeps, call.mono_ns, &mut self.checks)?;
+            self.windows.admitted(principal, rate, self.boot, call.mono_ns, &mut self.checks)?;
         }
         self.running.push(running);
         Ok(())
@@ -500,7 +497,6 @@ impl Simulation {
             0 => {
                 self.world().sweep(now);
                 self.model.swept(now.mono_ns);
-                self.sweeps += 1;
             }
             1 => {
                 self.world().fold(now);

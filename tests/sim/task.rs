@@ -60,6 +60,8 @@ pub(super) enum Input {
 struct Shared {
     at: Cell<Option<At>>,
     input: Cell<Option<Input>>,
+    /// When it was given.
+    mono_ns: Cell<u64>,
     /// The request's id, once known.
     id: RefCell<String>,
     upstream: RefCell<Vec<u8>>,
@@ -101,9 +103,10 @@ impl Task {
         self.shared.upstream.borrow().clone()
     }
 
-    /// Gives the request what it waits for and runs it to where it stands next.
-    pub(super) fn step(&mut self, input: Input) -> At {
+    /// Gives the request what it waits for at `mono_ns` and runs it to where it stands next.
+    pub(super) fn step(&mut self, input: Input, mono_ns: u64) -> At {
         self.shared.input.set(Some(input));
+        self.shared.mono_ns.set(mono_ns);
         let ended = self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
         self.at = self.shared.at.get().expect("a request that ran stands somewhere");
         assert_eq!(ended, matches!(self.at, At::Refused(_) | At::Ended(_)), "{:?}", self.at);
@@ -178,6 +181,10 @@ struct Client {
 impl Carrier for Client {
     fn snapshot(&mut self) -> Current {
         self.snapshot.borrow().clone()
+    }
+
+    fn now(&mut self, head: Now) -> Now {
+        head.at(self.shared.mono_ns.get())
     }
 
     fn token(&mut self) -> &mut ConnectionToken {

@@ -11,7 +11,7 @@ use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::worker::{KeyWanted, Signal, principal};
 use crate::audit::ring::Position;
-use crate::clock::{mono_ns, tick_ns};
+use crate::clock::{Now, mono_ns, tick_ns};
 use crate::config::resolved::Issuer;
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
@@ -31,11 +31,13 @@ pub(super) struct ClientBody<'c> {
     body: &'c mut Body,
     /// When the request's first wait must have ended.
     patience_ns: Option<u64>,
+    /// It has waited for something.
+    waited: bool,
 }
 
 impl<'c> ClientBody<'c> {
     pub(super) fn new(conn: &'c mut Connection, input: &'c [u8], body: &'c mut Body) -> Self {
-        Self { conn, input, body, patience_ns: None }
+        Self { conn, input, body, patience_ns: None, waited: false }
     }
 
     /// Suspends until `done`, at most what is left of one second per request.
@@ -45,6 +47,7 @@ impl<'c> ClientBody<'c> {
             if done(self.conn) {
                 return true;
             }
+            self.waited = true;
             // Whatever phase came before, its deadline is over, and a drain must not take the request for idle.
             self.conn.watch.enter(Phase::Govern, tick_ns(), u64::MAX);
             if mono_ns() >= deadline || self.conn.watch.cut() != Cut::No {
@@ -58,6 +61,10 @@ impl<'c> ClientBody<'c> {
 impl Carrier for ClientBody<'_> {
     fn snapshot(&mut self) -> Current {
         self.conn.worker.snapshot()
+    }
+
+    fn now(&mut self, head: Now) -> Now {
+        if self.waited { head.at(mono_ns()) } else { head }
     }
 
     fn token(&mut self) -> &mut ConnectionToken {
@@ -98,6 +105,7 @@ impl Carrier for ClientBody<'_> {
         if self.body.is_complete() {
             return Ok(());
         }
+        self.waited = true;
         let now = tick_ns();
         self.conn.watch.enter(Phase::Body, now, now + self.conn.worker.times().body_ns);
         let quota = Rc::clone(&self.conn.worker.quota);
