@@ -47,9 +47,16 @@ pub fn tick_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC_COARSE)
 }
 
+/// What the calling thread has used of the CPU (one system call): for bounds on work that hold however often the thread
+/// is interrupted.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `ts` is a valid, exclusively borrowed timespec; both clock ids exist on every Linux.
+    // SAFETY: `ts` is a valid, exclusively borrowed timespec; all its clock ids exist on every Linux.
     let rc = unsafe { libc::clock_gettime(clock, &raw mut ts) };
     debug_assert_eq!(rc, 0, "clock_gettime of a fixed clock cannot fail");
     (ts.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(ts.tv_nsec as u64)

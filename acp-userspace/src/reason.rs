@@ -126,7 +126,7 @@ reasons! {
     KeysUnavailable = "keys_unavailable", 503, "Keys are unavailable";
     /// The scanner failed; unscreened content is not passed on.
     ScannerFailed = "scanner_failed", 503, "Content could not be screened";
-    /// A bound on connections or buffers is reached.
+    /// A bound on buffers is reached, or the request's turn did not come within a second.
     Overloaded = "overloaded", 503, "Overloaded";
     /// The upstream did not answer in time.
     UpstreamTimeout = "upstream_timeout", 504, "The upstream was too slow";

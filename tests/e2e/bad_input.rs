@@ -119,6 +119,22 @@ impl World {
 }
 
 #[test]
+fn threat_a03_one_source_takes_a_fifth_of_the_places_and_others_find_room() {
+    let mut world = World::new(Backend::plain(), "workers = 1\nconnections_max = 42");
+    let address = world.gateway.address;
+    let flood: Vec<_> = (0..40).filter_map(|_| Client::connect_from([127, 0, 0, 2].into(), address)).collect();
+    // The bystander holds one place; the flood's ninth would be more than a quarter of the 33 that are free then.
+    wait_for("the rest to be turned away", || {
+        (world.gateway.metric("acp_connections_turned_away_total") == flood.len() as u64 - 8).then_some(())
+    });
+    let mut newcomer = Client::connect_from([127, 0, 0, 3].into(), address).expect("a place");
+    assert_eq!(newcomer.ask(get("/tools/crm/any/fine", &world.token)).status, 200);
+    world.unharmed();
+    drop((flood, newcomer));
+    world.nothing_passed();
+}
+
+#[test]
 fn malformed_heads_are_answered_and_hung_up_on() {
     let mut world = World::new(Backend::plain(), "");
     let token = world.token.clone();

@@ -86,6 +86,11 @@ impl Collector for Gathering {
         let level = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         for (name, help, value) in [
             ("acp_connections_open", "Client connections open now.", level(sum(|w| w.open.value()))),
+            (
+                "acp_turns_waiting",
+                "Requests and connections that wait for their turn now: more is asked than there is time for.",
+                level(sum(|w| w.waiting.value())),
+            ),
             ("acp_buffered_bytes", "Bytes of bodies buffered now.", level(sum(|w| w.buffered_bytes.value()))),
             ("acp_kernel_penalties", "Sources under penalty now.", level(get(&status.kernel_penalties))),
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),

@@ -13,8 +13,12 @@ use crate::ids::Key128;
 /// Initial capacity of a connection's buffer: a 1 KiB call with a 700-byte token and its head fit at once.
 pub(super) const BUFFER_BYTES: usize = 8 * 1024;
 
-/// Buffers kept for reuse per worker (2 MiB of 8 KiB buffers).
-const KEPT_MAX: usize = 256;
+/// Buffers kept for reuse per worker (16 MiB of 8 KiB buffers): as many as the connections hold that keep theirs. What a
+/// crowd takes and gives back beside that, the allocator would scatter over its heap.
+const KEPT_MAX: usize = 2_048;
+
+/// Kept although they may have grown.
+const GROWN_MAX: usize = 256;
 
 /// A worker's spare buffers.
 #[derive(Debug, Default)]
@@ -29,10 +33,18 @@ impl Buffers {
         self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES))
     }
 
-    /// Gives a buffer back. One that grew past four times the initial size is freed: a large body must not pin memory.
+    /// Frees what is kept.
+    pub(super) fn forget(&self) {
+        self.spare.take();
+    }
+
+    /// Gives a buffer back. One that grew past four times the initial size is freed: a large body must not pin memory. Nor
+    /// may many that grew at all.
     pub(super) fn give(&self, mut buf: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
-        if (BUFFER_BYTES..=4 * BUFFER_BYTES).contains(&buf.capacity()) && spare.len() < KEPT_MAX {
+        let (kept_max, bytes_max) =
+            if spare.len() < GROWN_MAX { (GROWN_MAX, 4 * BUFFER_BYTES) } else { (KEPT_MAX, BUFFER_BYTES) };
+        if (BUFFER_BYTES..=bytes_max).contains(&buf.capacity()) && spare.len() < kept_max {
             buf.clear();
             spare.push(buf);
         }
@@ -160,5 +172,15 @@ mod tests {
         assert_eq!((again.as_ptr(), again.len()), (address, 0));
         buffers.give(Vec::with_capacity(1 << 20));
         assert!(buffers.take().capacity() < 1 << 20);
+        for _ in 0..2 * KEPT_MAX {
+            buffers.give(Vec::with_capacity(2 * BUFFER_BYTES));
+        }
+        assert_eq!(buffers.spare.borrow().len(), GROWN_MAX);
+        for _ in 0..2 * KEPT_MAX {
+            buffers.give(Vec::with_capacity(BUFFER_BYTES));
+        }
+        assert_eq!(buffers.spare.borrow().len(), KEPT_MAX);
+        buffers.forget();
+        assert!(buffers.spare.borrow().is_empty());
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::body::Body;
 use super::connection::Connection;
+use super::lanes::Lane;
 use super::runtime;
 use super::sweep::{Cut, Phase};
 use super::worker::{KeyWanted, Signal, principal};
@@ -102,6 +103,9 @@ impl Carrier for ClientBody<'_> {
     }
 
     async fn body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason> {
+        // Its connection's turn may have been another tenant's, or nobody's yet.
+        self.waited |= self.conn.worker.lanes.crowded();
+        self.conn.wait_in(Lane::Tenant(tenant)).await?;
         if self.body.is_complete() {
             return Ok(());
         }

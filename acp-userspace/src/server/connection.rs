@@ -5,15 +5,18 @@
 //! where the next request starts or closes.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use super::answer;
 use super::body::{After, Body};
 use super::buffers::BUFFER_BYTES;
 use super::carrier::ClientBody;
+use super::lanes::{Lane, Turn};
+use super::places::{Place, Source};
 use super::relay;
 use super::runtime::{self, AsyncWriteRent, CancelableAsyncReadRent, IoBufMut, TcpStream};
-use super::sweep::{Cut, Phase, Watch};
+use super::sweep::{self, Cut, Phase, Watch};
 use super::worker::Worker;
 use crate::clock::{Now, mono_ns, tick_ns};
 use crate::http::head::{self, RequestHead};
@@ -60,6 +63,10 @@ pub(super) struct Connection {
     pub(super) reported_ns: u64,
     /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
+    /// Its place among those of its source, if it is counted.
+    pub(super) place: Option<Place>,
+    /// The lane in which the request under way had its turn, if it had to wait for one.
+    pub(super) turn: Option<Lane>,
     /// The client's end of stream was read.
     pub(super) eof: bool,
     /// When its first head is due, counted from accept; `None` once a request was served.
@@ -72,7 +79,6 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, cookie: u64, watch: Rc<Watch>) -> Self {
-        let out = worker.buffers.take();
         let first_head_due_ns = Some(tick_ns() + worker.times().head_ns);
         Self {
             worker,
@@ -89,9 +95,12 @@ impl Connection {
             reports: 0,
             reported_ns: 0,
             tenant_slot: 0,
+            place: None,
+            turn: None,
             eof: false,
             first_head_due_ns,
-            out,
+            // Taken when there is something to say.
+            out: Vec::new(),
             open: None,
         }
     }
@@ -106,9 +115,12 @@ impl Connection {
                     break;
                 }
             }
+            if !self.may_begin().await {
+                break;
+            }
             let (after, rest) = self.next_request(input).await;
             input = rest;
-            self.first_head_due_ns = None;
+            (self.first_head_due_ns, self.turn) = (None, None);
             if after == After::Close || self.worker.draining() {
                 break;
             }
@@ -166,7 +178,15 @@ impl Connection {
         if self.out.capacity() > BUFFER_BYTES {
             self.worker.buffers.give(std::mem::take(&mut self.out));
         }
+        // Of many connections some come to say nothing.
+        let mut parked = self.first_head_due_ns.is_some() && self.worker.sweep.len() > UNPARKED_MAX;
         loop {
+            if parked {
+                self.watch.park();
+                if self.stream.readable(false).await.is_err() {
+                    return buf;
+                }
+            }
             if buf.capacity() == 0 {
                 buf = self.worker.buffers.take();
             }
@@ -192,16 +212,53 @@ impl Connection {
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) && self.watch.cut() == Cut::No => {
                     self.worker.buffers.give(std::mem::take(&mut buf));
                     self.worker.buffers.give(std::mem::take(&mut self.out));
-                    self.watch.park();
-                    if self.stream.readable(false).await.is_err() {
-                        return buf;
-                    }
+                    parked = true;
                 }
                 Err(_) => {
                     buf.clear();
                     return buf;
                 }
             }
+        }
+    }
+
+    /// Waits until it is a request's turn to begin, where there are more than time. False ends the connection: the client
+    /// went away, or was told that it waited for too long.
+    async fn may_begin(&mut self) -> bool {
+        if !self.worker.lanes.crowded() {
+            return true;
+        }
+        let lane = match self.bound {
+            _ if self.mixed => Lane::Connection(self.cookie),
+            Some(tenant) => Lane::Tenant(tenant),
+            None => Lane::Source(Source::of(self.client.ip())),
+        };
+        match self.wait_in(lane).await {
+            Ok(()) => true,
+            Err(Reason::Overloaded) => {
+                self.refuse_head(Reason::Overloaded, "it was not its turn in time".to_owned()).await;
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Waits for a turn in `lane`, unless the request under way had one there.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] if it did not come in time, [`Reason::ClientClosed`] if the client is gone by then, or was cut.
+    pub(super) async fn wait_in(&mut self, lane: Lane) -> Result<(), Reason> {
+        if self.turn == Some(lane) || !self.worker.lanes.crowded() {
+            return Ok(());
+        }
+        self.watch.enter(Phase::Govern, tick_ns(), u64::MAX);
+        self.turn = Some(lane);
+        let lanes = Rc::clone(&self.worker.lanes);
+        match lanes.turn(lane).await {
+            Turn::Late => Err(Reason::Overloaded),
+            Turn::Now { waited: false } => Ok(()),
+            _ if self.watch.cut() != Cut::No || sweep::is_gone(self.stream.as_raw_fd()) => Err(Reason::ClientClosed),
+            Turn::Now { .. } => Ok(()),
         }
     }
 

@@ -14,6 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Accept queue; the kernel caps it at `net.core.somaxconn` (4 096 by default since Linux 5.4).
 const BACKLOG: i32 = 4096;
 
+/// The same while the worker does not keep up. What waits in a long queue has been given up by the time it is accepted;
+/// a SYN that finds a short one full costs nothing, and is sent again in a second.
+const BACKLOG_CROWDED: i32 = 256;
+
 /// Opens `count` blocking listeners on `address` (io_uring wants them so; the epoll driver's worker switches its own).
 /// With port 0 the first one's port is used for all.
 ///
@@ -67,8 +71,8 @@ impl Reserve {
     pub(super) fn shed(&mut self, listener: &TcpListener) -> usize {
         self.0 = None;
         let mut shed = 0;
-        while shed < SHED_MAX && is_waiting(listener) {
-            let Ok((stream, _)) = listener.accept() else { break };
+        while shed < SHED_MAX {
+            let Some((stream, _)) = take(listener) else { break };
             // A reset leaves no TIME_WAIT behind, and the client learns at once.
             let _ = crate::kernel::socket::reset_on_close(stream.as_raw_fd());
             shed += 1;
@@ -81,6 +85,18 @@ impl Reserve {
 /// Whether accept failed because this process, or the host, has no descriptor left.
 pub(super) fn out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// Makes the accept queue short while the worker does not keep up, and long again.
+pub(super) fn crowd(listener: &TcpListener, crowded: bool) {
+    let backlog = if crowded { BACKLOG_CROWDED } else { BACKLOG };
+    // SAFETY: listen(2) takes no memory; the descriptor is the listener's own and open. A failure changes nothing.
+    unsafe { libc::listen(listener.as_raw_fd(), backlog) };
+}
+
+/// A connection that waits already; never blocks. Nothing else may be accepting from `listener`.
+pub(super) fn take(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    if is_waiting(listener) { listener.accept().ok() } else { None }
 }
 
 /// Whether a connection can be accepted without waiting. Only the worker takes from its queue, so it stays there.

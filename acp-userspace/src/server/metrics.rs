@@ -48,6 +48,8 @@ pub struct WorkerMetrics {
     pub turned_away: Count,
     /// Connections open now.
     pub open: Count,
+    /// Requests and connections that wait for their turn now.
+    pub waiting: Count,
     /// Upstream connections opened.
     pub upstream_connects: Count,
     /// Bytes of bodies buffered now.
@@ -71,6 +73,7 @@ impl Default for WorkerMetrics {
             accepted: Count::default(),
             turned_away: Count::default(),
             open: Count::default(),
+            waiting: Count::default(),
             upstream_connects: Count::default(),
             buffered_bytes: Count::default(),
             panics: Count::default(),

@@ -13,6 +13,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::lanes::Lanes;
 use super::runtime::{self, Canceller};
 use crate::clock::mono_ns;
 
@@ -79,6 +80,8 @@ pub(super) struct Watch {
     cut: Cell<Cut>,
     half_close: Cell<bool>,
     park: RefCell<Option<Canceller>>,
+    /// Where it stands among the open ones.
+    at: Cell<usize>,
 }
 
 impl Watch {
@@ -164,6 +167,7 @@ impl Sweep {
             cut: Cell::new(Cut::No),
             half_close: Cell::new(false),
             park: RefCell::new(None),
+            at: Cell::new(self.len()),
         });
         self.open.borrow_mut().push(Rc::clone(&watch));
         watch
@@ -172,8 +176,12 @@ impl Sweep {
     /// Forgets a connection.
     pub(super) fn remove(&self, watch: &Rc<Watch>) {
         let mut open = self.open.borrow_mut();
-        if let Some(at) = open.iter().position(|other| Rc::ptr_eq(other, watch)) {
+        let at = watch.at.get();
+        if open.get(at).is_some_and(|other| Rc::ptr_eq(other, watch)) {
             open.swap_remove(at);
+            if let Some(moved) = open.get(at) {
+                moved.at.set(at);
+            }
         }
     }
 
@@ -207,12 +215,16 @@ impl Sweep {
         }
     }
 
-    /// Sweeps for ever.
-    pub(super) async fn run(self: Rc<Self>) {
+    /// Sweeps for ever, and tells `lanes` how late it came to it.
+    pub(super) async fn run(self: Rc<Self>, lanes: Rc<Lanes>) {
         let mut polled = Polled::default();
         loop {
-            runtime::sleep(if self.is_empty() { TICK_EMPTY } else { TICK }).await;
-            self.once(mono_ns(), &mut polled);
+            let began_ns = mono_ns();
+            let tick = if self.is_empty() { TICK_EMPTY } else { TICK };
+            runtime::sleep(tick).await;
+            let now_ns = mono_ns();
+            lanes.timer(now_ns, (now_ns - began_ns).saturating_sub(tick.as_nanos() as u64));
+            self.once(now_ns, &mut polled);
         }
     }
 
@@ -275,6 +287,14 @@ impl Polled {
     }
 }
 
+/// Whether the peer of `fd` has reset the connection, or both sides have closed it.
+pub(super) fn is_gone(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: `poll` is one live pollfd; a zero timeout does not block. POLLERR and POLLHUP need not be asked for.
+    unsafe { libc::poll(&raw mut poll, 1, 0) };
+    poll.revents & (libc::POLLERR | libc::POLLHUP) != 0
+}
+
 fn shutdown(fd: RawFd, how: libc::c_int) {
     // SAFETY: shutdown(2) takes no memory; the connection that owns `fd` is registered, so it has not closed it yet.
     unsafe { libc::shutdown(fd, how) };
@@ -306,6 +326,20 @@ mod tests {
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "the client reads end of stream");
         sweep.remove(&watch);
         assert!(sweep.is_empty());
+    }
+
+    #[test]
+    fn connections_are_forgotten_in_any_order() {
+        let (_client, server) = pair();
+        let sweep = Sweep::default();
+        let mut watches: Vec<_> = (0..8).map(|_| sweep.add(server.as_raw_fd())).collect();
+        for at in [3, 0, 5, 2, 2, 0, 1, 0] {
+            let watch = watches.swap_remove(at);
+            sweep.remove(&watch);
+            sweep.remove(&watch);
+            assert_eq!(sweep.len(), watches.len());
+            assert!(watches.iter().all(|watch| Rc::ptr_eq(&sweep.open.borrow()[watch.at.get()], watch)));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,13 +19,17 @@ use arc_swap::ArcSwap;
 use super::Shared;
 use super::buffers::{Buffers, Quota};
 use super::connection::Connection;
+use super::lanes::{Arrival, Lane, Lanes};
 use super::listener::{self, Reserve, out_of_descriptors};
+use super::memory::{self, Peak};
 use super::metrics::WorkerMetrics;
+use super::places::{Place, Places, Source};
 use super::runtime::{self, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
-use crate::clock::{Now, mono_ns, tick_ns};
+use crate::clock::{Now, mono_ns, thread_cpu_ns, tick_ns};
 use crate::config::resolved::Issuer;
+use crate::http::forwarded;
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
 use crate::identity::Identity;
@@ -40,6 +44,12 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 
 /// After `accept` failed: for lack of descriptors or memory mostly, and never to be tried again in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the worker does not keep up, accepting may take the CPU time of the worker's other work divided by this.
+const ACCEPT_SHARE: u64 = 2;
+
+/// Connections accepted between two looks at the time that takes.
+const ACCEPT_BATCH: usize = 16;
 
 /// A key that a token names and nobody has.
 #[derive(Debug, Clone)]
@@ -95,6 +105,8 @@ pub(super) struct Worker {
     pub(super) quota: Rc<Quota>,
     pub(super) pool: Pool,
     pub(super) sweep: Rc<Sweep>,
+    pub(super) lanes: Rc<Lanes>,
+    places: Rc<Places>,
     pub(super) metrics: Arc<WorkerMetrics>,
     shared: Arc<Shared>,
     snapshots: RefCell<arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
@@ -128,6 +140,8 @@ impl Worker {
             quota: Rc::new(Quota::new(0, 0)),
             pool: Pool::default(),
             sweep: Rc::new(Sweep::default()),
+            lanes: Rc::default(),
+            places: Rc::default(),
             metrics: parts.metrics,
             shared: parts.shared,
             snapshots: RefCell::new(snapshots),
@@ -177,6 +191,31 @@ impl Worker {
             listen.buffered_bytes_max / self.workers,
             (listen.buffered_bytes_per_tenant_max / self.workers).max(listen.body_bytes_max.min(1 << 20)),
         );
+    }
+
+    /// A place for a connection from `ip`, unless there is none, or none for this source. Trusted proxies, who speak for
+    /// many, hold as many as there are.
+    fn place(&self, ip: IpAddr) -> Option<Place> {
+        let current = self.current.borrow();
+        let listen = &current.settings.config.listen;
+        let source = (!forwarded::is_trusted(&listen.trusted_proxies, ip)).then(|| Source::of(ip));
+        self.places.take(source, listen.connections_max.div_ceil(self.workers))
+    }
+
+    /// Lets a connection wait until it is its turn to be looked at.
+    fn arrive(&self, stream: std::net::TcpStream, peer: SocketAddr) {
+        self.metrics.accepted.inc();
+        match self.place(peer.ip()) {
+            Some(place) => self.lanes.arrive(Arrival { stream, peer, place }),
+            None => self.turn_away(stream.as_raw_fd()),
+        }
+    }
+
+    /// Makes the close of a connection that is not to be served a reset: it leaves no TIME_WAIT behind, and the client
+    /// learns at once.
+    fn turn_away(&self, fd: RawFd) {
+        self.metrics.turned_away.inc();
+        let _ = socket::reset_on_close(fd);
     }
 
     pub(super) fn times(&self) -> Times {
@@ -287,7 +326,8 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         metrics.beat.set(mono_ns());
         let sweep = Rc::clone(&worker.sweep);
-        runtime::spawn(sweep.run());
+        runtime::spawn(sweep.run(Rc::clone(&worker.lanes)));
+        runtime::spawn(deal(Rc::clone(&worker)));
         runtime::spawn(accept(Rc::clone(&worker), listener, Rc::clone(&queue)));
         housekeeping(&worker, &queue).await;
         Ok(())
@@ -296,9 +336,14 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
 
 /// Looks at shared state until the worker may end.
 async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
-    let mut drain_until = None;
+    let (mut drain_until, mut peak) = (None, Peak::default());
     loop {
         runtime::sleep(HOUSEKEEPING).await;
+        if peak.is_over(worker.sweep.len()) && !worker.lanes.crowded() {
+            peak = Peak::default();
+            worker.buffers.forget();
+            memory::give_back();
+        }
         worker.metrics.beat.set(mono_ns());
         let snapshot = worker.snapshot();
         let upstreams = &snapshot.settings.config.upstreams;
@@ -306,6 +351,7 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
             upstreams.get(at).map_or(Duration::ZERO, |upstream| upstream.idle_timeout)
         });
         worker.metrics.open.set(worker.sweep.len() as u64);
+        worker.metrics.waiting.set(worker.lanes.len() as u64);
         worker.metrics.buffered_bytes.set(worker.quota.held() as u64);
         if worker.shared.draining.load(Ordering::Acquire) {
             let timeout = snapshot.settings.config.listen.drain_timeout.as_nanos() as u64;
@@ -315,7 +361,7 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
                 worker.with_plane(WorkerPlane::drain);
                 close(worker, queue);
             }
-            if worker.sweep.is_empty() {
+            if worker.sweep.is_empty() && worker.lanes.len() == 0 {
                 return;
             }
             if mono_ns() >= until {
@@ -327,12 +373,23 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
 
 /// Accepts until the gateway drains.
 async fn accept(worker: Rc<Worker>, listener: TcpListener, queue: Rc<std::net::TcpListener>) {
-    let (mut reserve, mut failing) = (Reserve::new(), false);
+    let (mut reserve, mut failing, mut was_crowded) = (Reserve::new(), false, false);
+    let mut time = AcceptTime { since_ns: thread_cpu_ns() };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                admit(&worker, stream, peer);
+                let crowded = worker.lanes.crowded();
+                if std::mem::replace(&mut was_crowded, crowded) != crowded {
+                    listener::crowd(&queue, crowded);
+                }
+                if crowded {
+                    time.spend(&worker, stream, peer, &queue);
+                } else {
+                    worker.metrics.accepted.inc();
+                    let place = worker.place(peer.ip());
+                    admit(&worker, stream, peer, place, None);
+                }
             }
             // The client went away in the queue: the next one may be there already.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
@@ -349,36 +406,74 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, queue: Rc<std::net::T
     }
 }
 
-/// The beginning of a drain: who waits in the queue is served once more, who comes later is not let in.
-fn close(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
-    for (stream, peer) in listener::close(queue) {
-        let nonblocking = worker.metrics.driver.value() == Driver::Epoll as u64;
-        let stream = stream.set_nonblocking(nonblocking).and_then(|()| TcpStream::from_std(stream));
-        match stream {
-            Ok(stream) => admit(worker, stream, peer),
-            Err(error) => tracing::warn!(%error, "a queued connection cannot be served"),
+/// Deals turns, to connections that were not looked at yet among others.
+async fn deal(worker: Rc<Worker>) {
+    let start = |Arrival { stream, peer, place }| {
+        start(&worker, stream, peer, Some(place), Some(Lane::Source(Source::of(peer.ip()))))
+    };
+    let reset = |count: usize| worker.metrics.turned_away.add(count as u64);
+    Rc::clone(&worker.lanes).deal(start, reset).await;
+}
+
+/// CPU time that accepting may take where the worker does not keep up.
+struct AcceptTime {
+    /// When it was last used up.
+    since_ns: u64,
+}
+
+impl AcceptTime {
+    /// Where the worker does not keep up, connections wait for their turn, as many as there is time to accept: those whom
+    /// it will serve are in the kernel's queue among those whom it will not.
+    fn spend(&mut self, worker: &Rc<Worker>, first: TcpStream, peer: SocketAddr, queue: &std::net::TcpListener) {
+        // SAFETY: `into_raw_fd` gives up ownership of an open socket.
+        let first = unsafe { std::net::TcpStream::from_raw_fd(first.into_raw_fd()) };
+        let began_ns = thread_cpu_ns();
+        let until_ns = began_ns + began_ns.saturating_sub(self.since_ns) / ACCEPT_SHARE;
+        let mut next = Some((first, peer));
+        for accepted in 1.. {
+            let Some((stream, peer)) = next else { break };
+            worker.arrive(stream, peer);
+            let go_on = accepted % ACCEPT_BATCH > 0 || thread_cpu_ns() < until_ns;
+            next = if go_on { listener::take(queue) } else { None };
         }
+        self.since_ns = thread_cpu_ns();
     }
 }
 
-/// Starts a connection's task, unless a bound or a penalty says no.
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+/// The beginning of a drain: who waits in the queue is served once more, who comes later is not let in.
+fn close(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
+    for (stream, peer) in listener::close(queue) {
+        worker.metrics.accepted.inc();
+        start(worker, stream, peer, worker.place(peer.ip()), None);
+    }
+}
+
+/// Admits a connection that the runtime did not accept itself.
+fn start(worker: &Rc<Worker>, stream: std::net::TcpStream, peer: SocketAddr, place: Option<Place>, turn: Option<Lane>) {
+    let stream = match worker.metrics.driver.value() == Driver::Epoll as u64 {
+        true => stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)),
+        false => TcpStream::from_std(stream),
+    };
+    match stream {
+        Ok(stream) => admit(worker, stream, peer, place, turn),
+        Err(error) => tracing::warn!(%error, "a queued connection cannot be served"),
+    }
+}
+
+/// Starts a connection's task, unless a bound or a penalty says no. `turn` is the lane in which it had its turn already.
+fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: Option<Place>, turn: Option<Lane>) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    worker.metrics.accepted.inc();
-    let connections_max = worker.current.borrow().settings.config.listen.connections_max;
-    let over = worker.sweep.len() >= connections_max.div_ceil(worker.workers);
     let fd = stream.as_raw_fd();
-    let turned_away = over || worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse;
-    if turned_away {
-        worker.metrics.turned_away.inc();
-        // A reset leaves no TIME_WAIT behind, and the client learns at once.
-        let _ = socket::reset_on_close(fd);
-        return;
+    let Some(place) = place else { return worker.turn_away(fd) };
+    if worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse {
+        return worker.turn_away(fd);
     }
     let cookie = socket::cookie(fd).unwrap_or(0);
     let watch = worker.sweep.add(fd);
     worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
     let mut connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
+    connection.place = Some(place);
+    connection.turn = turn;
     connection.watched = !worker.shared.sources.load().is_exempt(peer.ip());
     runtime::spawn(serve(connection));
 }

@@ -47,6 +47,8 @@ const GREEDY_USERS: usize = 4;
 const VICTIM_SHARE: f64 = 0.02;
 /// It is served by then, or not at all; the others give up then.
 const PATIENCE_MS: u64 = 1_000;
+/// Connections of one kind of client, at most: descriptors of one process.
+const SLOTS_MAX: usize = 18_000;
 /// Least share of its requests that are served.
 const SERVED_TARGET: f64 = 0.90;
 /// From the end of the load until everything is given back: longer than the longest wait of a connection.
@@ -115,6 +117,25 @@ const ROLES: [Role; 11] = [
 
 const fn role(name: &'static str, kind: Kind, rate: Rate, slots: usize, sources: u32, tokens: Tokens) -> Role {
     Role { name, kind, rate, slots, sources, tokens }
+}
+
+impl Role {
+    /// Attempts a second.
+    fn rate(&self, factor: f64, capacity: f64) -> f64 {
+        match self.rate {
+            Rate::Share(share) => share * factor * capacity,
+            Rate::Capacity(share) => share * capacity,
+            Rate::PerSecond(rate) => rate,
+        }
+    }
+
+    /// Connections at once: enough for its whole rate, should every attempt wait until patience ends.
+    fn slots(&self, rate: f64) -> usize {
+        match self.rate {
+            Rate::Share(_) => self.slots.max((rate * PATIENCE_MS as f64 / 1e3 * 1.1) as usize).min(SLOTS_MAX),
+            _ => self.slots,
+        }
+    }
 }
 
 /// Files of tokens, by who uses them.
@@ -243,17 +264,14 @@ fn start(
     at: usize,
     role: &Role,
 ) -> Result<Part> {
+    let rate = role.rate(sizes.factor, capacity);
     let args = mob::Args {
         kind: role.kind,
         target: gateway.address(),
         source: Ipv4Addr::new(127, 0, 2 + u8::try_from(at)?, 1),
         sources: role.sources,
-        slots: role.slots,
-        rate: match role.rate {
-            Rate::Share(share) => share * sizes.factor * capacity,
-            Rate::Capacity(share) => share * capacity,
-            Rate::PerSecond(rate) => rate,
-        },
+        slots: role.slots(rate),
+        rate,
         run_ms: measure::milliseconds(sizes.minutes * 60.0),
         patience_ms: PATIENCE_MS,
         answers_max: 50,
