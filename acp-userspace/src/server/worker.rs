@@ -21,7 +21,7 @@ use super::buffers::{Buffers, Quota};
 use super::connection::Connection;
 use super::lanes::{Arrival, Lane, Lanes};
 use super::listener::{self, Reserve, out_of_descriptors};
-use super::memory::{self, Peak};
+use super::memory::{self, Giving};
 use super::metrics::WorkerMetrics;
 use super::places::{Place, Places, Source};
 use super::runtime::{self, Driver, TcpListener, TcpStream};
@@ -336,11 +336,10 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
 
 /// Looks at shared state until the worker may end.
 async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
-    let (mut drain_until, mut peak) = (None, Peak::default());
+    let (mut drain_until, mut giving) = (None, Giving::new(mono_ns()));
     loop {
         runtime::sleep(HOUSEKEEPING).await;
-        if peak.is_over(worker.sweep.len()) && !worker.lanes.crowded() {
-            peak = Peak::default();
+        if giving.is_due(worker.sweep.len(), worker.lanes.crowded(), mono_ns()) {
             worker.buffers.forget();
             memory::give_back();
         }
