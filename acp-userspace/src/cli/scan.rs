@@ -155,10 +155,13 @@ fn everything() -> SafetyConfig {
         mode: Mode::Enforce,
     };
     let sure: Vec<_> = Detector::SECRETS.iter().copied().filter(|secret| *secret != Detector::GenericSecret).collect();
+    let redacted = [Detector::UsSsn, Detector::CreditCard];
+    let others = Detector::ALL.into_iter().filter(|one| !sure.contains(one) && !redacted.contains(one));
+    let flagged: Vec<_> = others.collect();
     let rules = vec![
         rule(ContentAction::Block, &sure),
-        rule(ContentAction::Redact, &[Detector::UsSsn, Detector::CreditCard]),
-        rule(ContentAction::Flag, &[Detector::Email, Detector::Phone, Detector::GenericSecret]),
+        rule(ContentAction::Redact, &redacted),
+        rule(ContentAction::Flag, &flagged),
     ];
     SafetyConfig { rules }
 }

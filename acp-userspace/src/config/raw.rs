@@ -189,7 +189,8 @@ choice!(Detector: "us_ssn" => Detector::UsSsn, "email" => Detector::Email,
     "stripe_key" => Detector::StripeKey, "openai_key" => Detector::OpenaiKey,
     "anthropic_key" => Detector::AnthropicKey, "private_key" => Detector::PrivateKey,
     "jwt" => Detector::Jwt, "connection_string" => Detector::ConnectionString,
-    "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret);
+    "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret,
+    "swift_bic" => Detector::SwiftBic);
 choice!(ContentAction: "flag" => ContentAction::Flag, "mask" => ContentAction::Mask,
     "redact" => ContentAction::Redact, "block" => ContentAction::Block);
 choice!(Direction: "request" => Direction::Request, "response" => Direction::Response, "both" => Direction::Both);

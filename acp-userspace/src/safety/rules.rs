@@ -101,7 +101,7 @@ impl RouteRules {
     }
 
     fn resolve(rules: &[SafetyRule], route: &str, direction: Direction, scanner: Option<&Arc<Hyperscan>>) -> Self {
-        let mut chosen: [Chosen; Detector::ALL.len()] = Default::default();
+        let mut chosen: [Chosen; Detector::ALL.len()] = std::array::from_fn(|_| Chosen::default());
         let applies = |rule: &&SafetyRule| {
             (rule.direction == Direction::Both || rule.direction == direction)
                 && (rule.routes.is_empty() || rule.routes.iter().any(|name| **name == *route))
