@@ -1,6 +1,6 @@
 //! From findings to edits of the original bytes.
 //!
-//! `redact` writes `[REDACTED:<type>]`, `mask` stars for all but the last four characters. In a JSON string without escapes
+//! `redact` writes `[REDACTED:<TYPE>]`, `mask` stars for all but the last four characters. In a JSON string without escapes
 //! only the finding's own bytes change; a string with escapes is written anew as a whole; a number becomes a
 //! string. Where findings overlap, the strictest action covers them all. A key that would come to equal another
 //! key of its object cannot be edited: the caller blocks instead.
@@ -105,7 +105,7 @@ fn replacement(change: &Change, text: &str) -> String {
             let kept = text.char_indices().nth(stars).map_or("", |(at, _)| &text[at..]);
             "*".repeat(stars) + kept
         }
-        _ => format!("[REDACTED:{}]", change.detector.name()),
+        _ => format!("[REDACTED:{}]", change.detector.label()),
     }
 }
 

@@ -202,7 +202,7 @@ pub enum ContentAction {
     Flag,
     /// Keep the last four characters, star the rest.
     Mask,
-    /// Replace by `[REDACTED:<type>]`.
+    /// Replace by `[REDACTED:<TYPE>]`.
     Redact,
     /// Refuse the request, or withhold the answer.
     Block,
