@@ -4,6 +4,11 @@
 //! or number, or a whole raw body) and never looks past its ends; `Context` lends it the words before the match
 //! and the name of the JSON member it stands in.
 //!
+//! Where a word is the anchor ([`words`]), a detector is a `Word`: a needle of three to six bytes in lower case, the types
+//! it may report, and `look: fn(&Announced<'_>, &mut Report<'_>)`, which is called for every
+//! place of the needle, in the text (then `from` is where it ends) or in the name of the member the text is the value of
+//! (then `from` is 0; `said` is the name up to the needle's end). A module of such detectors declares `pub(super) const WORDS: &[Word]` and stands in `words::LISTS`.
+//!
 //! What each detector takes, and what it leaves, is said in its own file. All of them read ASCII digits and the
 //! separators space, `-`, `.`, `(`, `)`.
 
@@ -13,7 +18,9 @@ use super::scanner::{Anchor, Candidate};
 use crate::config::resolved::Detector;
 use context::Context;
 use digits::Window;
+use words::Announced;
 
+mod bic;
 mod context;
 mod credit_card;
 mod digits;
@@ -21,12 +28,40 @@ mod email;
 mod phone;
 pub(super) mod secrets;
 mod us_ssn;
+pub(super) mod words;
 
 /// A set of detectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Detectors(u32);
+pub struct Detectors(u128);
 
 impl Detectors {
+    /// The empty set.
+    pub(super) const NONE: Self = Self(0);
+    /// Those that open something.
+    const SECRETS: Self = Self::of(Detector::SECRETS);
+    /// Those that a word anchors.
+    const WORDS: Self = words::FOUND;
+
+    /// These.
+    pub(super) const fn of(detectors: &[Detector]) -> Self {
+        let (mut set, mut i) = (0, 0);
+        while i < detectors.len() {
+            set |= 1 << detectors[i] as u8;
+            i += 1;
+        }
+        Self(set)
+    }
+
+    /// Those of either set.
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether some detector is in both.
+    const fn overlaps(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// All of them.
     #[must_use]
     pub fn all() -> Self {
@@ -39,27 +74,23 @@ impl Detectors {
         self.0 & (1 << detector as u8) != 0
     }
 
-    /// Whether one that is not a secret is: those are found by [`Family::Numbers`](super::scanner::Family::Numbers).
+    /// Whether one is that [`Family::Numbers`](super::scanner::Family::Numbers) finds.
     #[must_use]
     pub(super) fn numbers(self) -> bool {
-        self.0 & !Self::SECRETS.0 != 0
+        self.overlaps(Self::of(&[Detector::UsSsn, Detector::Email, Detector::CreditCard, Detector::Phone]))
     }
 
     /// Whether one that is a secret is.
     #[must_use]
     pub(super) fn secrets(self) -> bool {
-        self.0 & Self::SECRETS.0 != 0
+        self.overlaps(Self::SECRETS)
     }
 
-    /// Those that open something.
-    const SECRETS: Self = {
-        let (mut set, mut i) = (0, 0);
-        while i < Detector::SECRETS.len() {
-            set |= 1 << Detector::SECRETS[i] as u8;
-            i += 1;
-        }
-        Self(set)
-    };
+    /// Whether one is that [`Family::Words`](super::scanner::Family::Words) finds.
+    #[must_use]
+    pub(super) fn words(self) -> bool {
+        self.overlaps(Self::WORDS)
+    }
 
     /// Whether none is.
     #[must_use]
@@ -103,6 +134,10 @@ pub(super) fn examine(
             }
             end
         }
+        Anchor::Word(word) => {
+            words::examine(&Announced { text, from: end, said: &text[..end] }, word, wanted, &mut report);
+            end
+        }
         Anchor::Digits => {
             let start = digits::run_start(text, end - 1, settled);
             let context = Context::new(text, start, key);
@@ -114,6 +149,19 @@ pub(super) fn examine(
                 found.map_or(1, |(_, found)| found.groups)
             })
         }
+    }
+}
+
+/// Reports what the word that ends at `end` in the member's name `key` announces in its value `text`.
+pub(super) fn examine_member(
+    text: &[u8],
+    key: &str,
+    candidate: Candidate,
+    wanted: Detectors,
+    mut report: impl FnMut(Detector, Range<usize>, u8),
+) {
+    if let (Anchor::Word(word), Some(said)) = (candidate.anchor, key.as_bytes().get(..candidate.end as usize)) {
+        words::examine(&Announced { text, from: 0, said }, word, wanted, &mut report);
     }
 }
 

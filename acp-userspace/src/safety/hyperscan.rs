@@ -6,13 +6,14 @@
 
 use hyperscan::{BlockDatabase, Builder as _, HsError, Matching, Pattern, PatternFlags, Patterns};
 
-use super::detectors::secrets;
+use super::detectors::{secrets, words};
 use super::scanner::{Anchor, Candidate, Family, Scanner, ScannerError, Sink};
 
 /// The compiled anchors.
 pub struct Hyperscan {
     numbers: BlockDatabase,
     secrets: BlockDatabase,
+    words: BlockDatabase,
 }
 
 impl std::fmt::Debug for Hyperscan {
@@ -30,6 +31,7 @@ pub struct CompileError(String);
 pub struct Scratch {
     numbers: hyperscan::Scratch,
     secrets: hyperscan::Scratch,
+    words: hyperscan::Scratch,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -51,7 +53,8 @@ impl Hyperscan {
     pub fn compile() -> Result<Self, CompileError> {
         let numbers = database(NUMBERS.iter().map(|(_, expression)| (*expression, false)))?;
         let secrets = database(secrets::ANCHORS.iter().map(|anchor| (anchor.expression, anchor.caseless)))?;
-        Ok(Self { numbers, secrets })
+        let words = database(words::all().map(|word| (word.needle, true)))?;
+        Ok(Self { numbers, secrets, words })
     }
 }
 
@@ -76,7 +79,7 @@ impl Scanner for Hyperscan {
 
     fn scratch(&self) -> Result<Scratch, ScannerError> {
         let of = |database: &BlockDatabase| database.alloc_scratch().map_err(|_| ScannerError::Engine);
-        Ok(Scratch { numbers: of(&self.numbers)?, secrets: of(&self.secrets)? })
+        Ok(Scratch { numbers: of(&self.numbers)?, secrets: of(&self.secrets)?, words: of(&self.words)? })
     }
 
     fn scan(
@@ -95,12 +98,14 @@ impl Scanner for Hyperscan {
         let (database, scratch) = match family {
             Family::Numbers => (&self.numbers, &scratch.numbers),
             Family::Secrets => (&self.secrets, &scratch.secrets),
+            Family::Words => (&self.words, &scratch.words),
         };
         let on_match = |id: u32, _from: u64, to: u64, _flags: u32| {
             let anchor = match family {
                 Family::Numbers if id == 0 => Anchor::At,
                 Family::Numbers => Anchor::Digits,
                 Family::Secrets => Anchor::Secret(id as u8),
+                Family::Words => Anchor::Word(id as u8),
             };
             let taken = sink.candidate(Candidate { anchor, end: to as u32 });
             if taken { Matching::Continue } else { Matching::Terminate }
@@ -112,7 +117,7 @@ impl Scanner for Hyperscan {
     }
 }
 
-/// Anchors are numbered in a byte.
+/// Anchors of secrets are numbered in a byte.
 const _: () = assert!(secrets::ANCHORS.len() <= u8::MAX as usize);
 
 #[cfg(test)]

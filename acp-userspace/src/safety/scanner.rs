@@ -13,16 +13,18 @@ pub enum Anchor {
     Digits,
     /// What a secret begins with, or the name before it: by number, as the detectors of secrets count them.
     Secret(u8),
+    /// A word that announces values: by number, as the detectors' words are counted.
+    Word(u8),
 }
 
 impl Anchor {
-    /// Anchors whose looks settle text for later ones of the same kind, counted from 0. A secret's look is bounded
-    /// whatever lies before it, so none has to be.
+    /// Anchors whose looks settle text for later ones of the same kind, counted from 0. A secret's
+    /// and a word's look is bounded whatever lies before it, so none has to be.
     pub(super) const fn settles(self) -> Option<usize> {
         match self {
             Self::At => Some(0),
             Self::Digits => Some(1),
-            Self::Secret(_) => None,
+            Self::Secret(_) | Self::Word(_) => None,
         }
     }
 }
@@ -34,6 +36,8 @@ pub enum Family {
     Numbers,
     /// [`Anchor::Secret`].
     Secrets,
+    /// [`Anchor::Word`].
+    Words,
 }
 
 /// Separators that may stand between two digits of an anchor.

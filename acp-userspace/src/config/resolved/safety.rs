@@ -7,8 +7,12 @@ use super::Mode;
 /// `[safety]`.
 #[derive(Debug, Default)]
 pub struct SafetyConfig {
-    /// Rules in file order; of several that match a finding the strictest acts (block > redact > mask > flag).
+    /// Rules in file order; of several that match a finding the strictest acts ([`ContentAction`] says the order).
     pub rules: Vec<SafetyRule>,
+    /// Risk score from which on content is refused, 1..=100; `None` = it is recorded only.
+    pub block_score: Option<u8>,
+    /// Whether `block_score` refuses, or records what it would have refused.
+    pub score_mode: Mode,
 }
 
 /// One `[[safety.rule]]`.
@@ -20,119 +24,202 @@ pub struct SafetyRule {
     pub detect: Vec<Detector>,
     /// What happens.
     pub action: ContentAction,
+    /// Least confidence of a finding it acts on, percent.
+    pub min_confidence: u8,
     /// Which way.
     pub direction: Direction,
-    /// Route names it is limited to; empty = all.
+    /// Names of the routes it is limited to; empty = all. A limit to upstreams is one to the routes that lead there.
     pub routes: Vec<String>,
+    /// Tool ids it is limited to; empty = all, and what calls no tool.
+    pub tools: Vec<String>,
+    /// Tenants it is limited to, as tokens claim them; empty = all.
+    pub tenants: Vec<String>,
     /// Enforce or observe.
     pub mode: Mode,
 }
 
-/// What can be detected.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum Detector {
+impl SafetyRule {
+    /// An enforced rule for everything, whatever the confidence, both ways, everywhere.
+    #[must_use]
+    pub fn new(id: &str, detect: &[Detector], action: ContentAction) -> Self {
+        Self {
+            id: id.into(),
+            detect: detect.to_vec(),
+            action,
+            min_confidence: 0,
+            direction: Direction::Both,
+            routes: Vec::new(),
+            tools: Vec::new(),
+            tenants: Vec::new(),
+            mode: Mode::Enforce,
+        }
+    }
+}
+
+/// Declares [`Detector`]: what each is, its number, its name in configuration and records, its label in reports.
+macro_rules! detectors {
+    ($($(#[$meaning:meta])+ $detector:ident = $number:literal, $name:literal, $label:literal;)+) => {
+        /// What can be detected.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        #[repr(u8)]
+        pub enum Detector {
+            $($(#[$meaning])+ $detector = $number,)+
+        }
+
+        impl Detector {
+            /// Every detector, in numeric order.
+            pub const ALL: [Self; [$($number),+].len()] = [$(Self::$detector),+];
+
+            /// The type in reports and placeholders, as corpora and other scanners name it: all secrets are `SECRET`.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$detector => $label,)+
+                }
+            }
+
+            /// The name in configuration and records.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$detector => $name,)+
+                }
+            }
+        }
+    };
+}
+
+detectors! {
     /// US social security number.
-    UsSsn = 0,
+    UsSsn = 0, "us_ssn", "US_SSN";
     /// E-mail address.
-    Email = 1,
+    Email = 1, "email", "EMAIL";
     /// Payment card number (ISO/IEC 7812, Luhn).
-    CreditCard = 2,
+    CreditCard = 2, "credit_card", "CREDIT_CARD";
     /// Telephone number.
-    Phone = 3,
+    Phone = 3, "phone", "PHONE";
     /// Amazon Web Services key (access key id, secret access key, session token).
-    AwsKey = 4,
+    AwsKey = 4, "aws_key", "SECRET";
     /// Google Cloud key, OAuth secret or token.
-    GcpKey = 5,
+    GcpKey = 5, "gcp_key", "SECRET";
     /// Microsoft Azure key, client secret or shared access signature.
-    AzureKey = 6,
+    AzureKey = 6, "azure_key", "SECRET";
     /// GitHub token.
-    GithubToken = 7,
+    GithubToken = 7, "github_token", "SECRET";
     /// GitLab token.
-    GitlabToken = 8,
+    GitlabToken = 8, "gitlab_token", "SECRET";
     /// Slack token or incoming webhook.
-    SlackToken = 9,
+    SlackToken = 9, "slack_token", "SECRET";
     /// Stripe secret key, restricted key or webhook secret.
-    StripeKey = 10,
+    StripeKey = 10, "stripe_key", "SECRET";
     /// `OpenAI` key.
-    OpenaiKey = 11,
+    OpenaiKey = 11, "openai_key", "SECRET";
     /// Anthropic key.
-    AnthropicKey = 12,
+    AnthropicKey = 12, "anthropic_key", "SECRET";
     /// Private key in PEM or age form.
-    PrivateKey = 13,
+    PrivateKey = 13, "private_key", "SECRET";
     /// JSON Web Token (RFC 7519).
-    Jwt = 14,
+    Jwt = 14, "jwt", "SECRET";
     /// Password in a URL, a header or a driver's settings.
-    ConnectionString = 15,
+    ConnectionString = 15, "connection_string", "SECRET";
     /// Token of another provider, known by its form.
-    OtherToken = 16,
+    OtherToken = 16, "other_token", "SECRET";
     /// Value of high entropy under a secret's name.
-    GenericSecret = 17,
+    GenericSecret = 17, "generic_secret", "SECRET";
+    /// US individual taxpayer identification number.
+    UsItin = 18, "us_itin", "US_ITIN";
+    /// US employer identification number.
+    UsEin = 19, "us_ein", "US_EIN";
+    /// US bank routing number (ABA).
+    UsAbaRouting = 20, "us_aba_routing", "US_ABA_ROUTING";
+    /// Bank account number, by a word beside it.
+    UsBankAccount = 21, "us_bank_account", "US_BANK_ACCOUNT";
+    /// US passport number, by a word beside it.
+    UsPassport = 22, "us_passport", "US_PASSPORT";
+    /// US driver's licence number, by a word beside it.
+    UsDriverLicense = 23, "us_driver_license", "US_DRIVER_LICENSE";
+    /// International bank account number (ISO 13616).
+    Iban = 24, "iban", "IBAN";
+    /// Business identifier code of a bank (ISO 9362), by a word beside it.
+    SwiftBic = 25, "swift_bic", "SWIFT_BIC";
+    /// UK NHS number.
+    UkNhs = 26, "uk_nhs", "UK_NHS";
+    /// UK national insurance number.
+    UkNino = 27, "uk_nino", "UK_NINO";
+    /// Canadian social insurance number.
+    CaSin = 28, "ca_sin", "CA_SIN";
+    /// Australian tax file number.
+    AuTfn = 29, "au_tfn", "AU_TFN";
+    /// Australian Medicare number.
+    AuMedicare = 30, "au_medicare", "AU_MEDICARE";
+    /// Indian Aadhaar number.
+    InAadhaar = 31, "in_aadhaar", "IN_AADHAAR";
+    /// Indian permanent account number.
+    InPan = 32, "in_pan", "IN_PAN";
+    /// Spanish DNI.
+    EsDni = 33, "es_dni", "ES_DNI";
+    /// Spanish NIE.
+    EsNie = 34, "es_nie", "ES_NIE";
+    /// Italian codice fiscale.
+    ItFiscalCode = 35, "it_fiscal_code", "IT_FISCAL_CODE";
+    /// French NIR (social security number).
+    FrNir = 36, "fr_nir", "FR_NIR";
+    /// German tax id (Steuer-IdNr.).
+    DeTaxId = 37, "de_tax_id", "DE_TAX_ID";
+    /// Brazilian CPF.
+    BrCpf = 38, "br_cpf", "BR_CPF";
+    /// Brazilian CNPJ.
+    BrCnpj = 39, "br_cnpj", "BR_CNPJ";
+    /// Polish PESEL.
+    PlPesel = 40, "pl_pesel", "PL_PESEL";
+    /// IP address, version 4 or 6.
+    IpAddress = 41, "ip_address", "IP_ADDRESS";
+    /// MAC address.
+    MacAddress = 42, "mac_address", "MAC_ADDRESS";
+    /// Address of a cryptocurrency wallet.
+    CryptoWallet = 43, "crypto_wallet", "CRYPTO_WALLET";
+    /// Date of birth, by a word beside it.
+    DateOfBirth = 44, "date_of_birth", "DATE_OF_BIRTH";
+    /// Medical record number, by a word beside it.
+    Mrn = 45, "mrn", "MRN";
+    /// ICD-10 diagnosis code, by a word beside it.
+    Icd10 = 46, "icd10", "ICD10";
+    /// US national provider identifier.
+    UsNpi = 47, "us_npi", "US_NPI";
+    /// US Medicare beneficiary identifier.
+    UsMbi = 48, "us_mbi", "US_MBI";
+    /// US DEA registration number.
+    UsDea = 49, "us_dea", "US_DEA";
+    /// Postal address.
+    Address = 50, "address", "ADDRESS";
+    /// US health insurance member number, by a word beside it.
+    UsHealthInsuranceId = 51, "us_health_insurance_id", "US_HEALTH_INSURANCE_ID";
+    /// Finnish personal identity code.
+    FiPersonalIdentityCode = 52, "fi_personal_identity_code", "FI_PERSONAL_IDENTITY_CODE";
+    /// Swedish personal identity number.
+    SePersonnummer = 53, "se_personnummer", "SE_PERSONNUMMER";
+    /// Singaporean NRIC or FIN.
+    SgNricFin = 54, "sg_nric_fin", "SG_NRIC_FIN";
+    /// South Korean resident registration number.
+    KrRrn = 55, "kr_rrn", "KR_RRN";
+    /// Thai national identity number.
+    ThTnin = 56, "th_tnin", "TH_TNIN";
+    /// Turkish identity number.
+    TrNationalId = 57, "tr_national_id", "TR_NATIONAL_ID";
+    /// South African identity number.
+    ZaIdNumber = 58, "za_id_number", "ZA_ID_NUMBER";
+    /// Name of a person, from a list; weak.
+    Person = 59, "person", "PERSON";
+    /// Phrase that tries to override instructions, from a list; weak.
+    PromptInjection = 60, "prompt_injection", "PROMPT_INJECTION";
+    /// Phrase that tries to lift a model's restrictions, from a list; weak.
+    Jailbreak = 61, "jailbreak", "JAILBREAK";
 }
 
 impl Detector {
-    /// Every detector, in numeric order.
-    pub const ALL: [Self; 18] = [
-        Self::UsSsn,
-        Self::Email,
-        Self::CreditCard,
-        Self::Phone,
-        Self::AwsKey,
-        Self::GcpKey,
-        Self::AzureKey,
-        Self::GithubToken,
-        Self::GitlabToken,
-        Self::SlackToken,
-        Self::StripeKey,
-        Self::OpenaiKey,
-        Self::AnthropicKey,
-        Self::PrivateKey,
-        Self::Jwt,
-        Self::ConnectionString,
-        Self::OtherToken,
-        Self::GenericSecret,
-    ];
-
     /// Those that open something, in numeric order.
-    pub const SECRETS: &[Self] = Self::ALL.split_at(Self::AwsKey as usize).1;
-
-    /// The type in reports, as corpora and other scanners name it: all secrets are `SECRET`.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::UsSsn => "US_SSN",
-            Self::Email => "EMAIL",
-            Self::CreditCard => "CREDIT_CARD",
-            Self::Phone => "PHONE",
-            _ => "SECRET",
-        }
-    }
-
-    /// The name in configuration, records and placeholders.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UsSsn => "us_ssn",
-            Self::Email => "email",
-            Self::CreditCard => "credit_card",
-            Self::Phone => "phone",
-            Self::AwsKey => "aws_key",
-            Self::GcpKey => "gcp_key",
-            Self::AzureKey => "azure_key",
-            Self::GithubToken => "github_token",
-            Self::GitlabToken => "gitlab_token",
-            Self::SlackToken => "slack_token",
-            Self::StripeKey => "stripe_key",
-            Self::OpenaiKey => "openai_key",
-            Self::AnthropicKey => "anthropic_key",
-            Self::PrivateKey => "private_key",
-            Self::Jwt => "jwt",
-            Self::ConnectionString => "connection_string",
-            Self::OtherToken => "other_token",
-            Self::GenericSecret => "generic_secret",
-        }
-    }
+    pub const SECRETS: &[Self] = Self::ALL.split_at(Self::UsItin as usize).0.split_at(Self::AwsKey as usize).1;
 }
 
 /// What a rule does with a finding, in rising strictness.
@@ -143,7 +230,7 @@ pub enum ContentAction {
     Flag,
     /// Keep the last four characters, star the rest.
     Mask,
-    /// Replace by `[REDACTED:<type>]`.
+    /// Replace by `[REDACTED:<TYPE>]`.
     Redact,
     /// Refuse the request, or withhold the answer.
     Block,
@@ -173,4 +260,21 @@ pub enum Direction {
     /// Both ways.
     #[default]
     Both,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_names_and_labels_agree() {
+        for (number, detector) in Detector::ALL.into_iter().enumerate() {
+            assert_eq!(detector as usize, number);
+            assert_eq!(serde_json::to_value(detector).expect("a name"), detector.name());
+            let label = if Detector::SECRETS.contains(&detector) { "SECRET" } else { &detector.name().to_uppercase() };
+            assert_eq!(detector.label(), label);
+        }
+        assert_eq!(Detector::SECRETS.first(), Some(&Detector::AwsKey));
+        assert_eq!(Detector::SECRETS.last(), Some(&Detector::GenericSecret));
+    }
 }

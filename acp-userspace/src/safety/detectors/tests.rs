@@ -12,27 +12,41 @@ pub(in crate::safety) fn find(text: &[u8], key: Option<&str>) -> Vec<(Detector, 
 }
 
 fn find_all(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>, u8)> {
-    let mut scratch = SCANNER.scratch().expect("scratch");
-    let mut candidates = Candidates::with_room(text.len());
-    SCANNER.scan(Family::Numbers, text, &mut scratch, &mut candidates).expect("room for all");
     let (mut found, mut settled) = (Vec::new(), [0; 2]);
-    for candidate in candidates.sorted() {
-        let settled = &mut settled[candidate.anchor.settles().expect("a number")];
-        if candidate.end as usize > *settled {
+    let mut look = |candidate: Candidate| {
+        let mut none = 0;
+        let settled = candidate.anchor.settles().map_or(&mut none, |kind| &mut settled[kind]);
+        if candidate.end as usize >= *settled {
             let report = |detector, range, confidence| found.push((detector, range, confidence));
-            *settled = examine(text, key, *candidate, *settled, Detectors::all(), report);
+            *settled = examine(text, key, candidate, *settled, Detectors::all(), report);
         }
+    };
+    anchors(Family::Numbers, text).into_iter().for_each(&mut look);
+    anchors(Family::Words, text).into_iter().for_each(&mut look);
+    let key = key.unwrap_or_default();
+    for candidate in anchors(Family::Words, key.as_bytes()) {
+        let report = |detector, range, confidence| found.push((detector, range, confidence));
+        examine_member(text, key, candidate, Detectors::all(), report);
     }
+    found.sort_by_key(|(detector, range, _)| (range.start, range.end, *detector));
+    found.dedup();
     found
 }
 
+fn anchors(family: Family, text: &[u8]) -> Vec<Candidate> {
+    let mut scratch = SCANNER.scratch().expect("scratch");
+    let mut candidates = Candidates::with_room(2 * text.len());
+    SCANNER.scan(family, text, &mut scratch, &mut candidates).expect("room for all");
+    candidates.sorted().to_vec()
+}
+
 #[track_caller]
-fn check(text: &str, expected: &[(Detector, &str)]) {
+pub(super) fn check(text: &str, expected: &[(Detector, &str)]) {
     check_in(text, None, expected);
 }
 
 #[track_caller]
-fn check_in(text: &str, key: Option<&str>, expected: &[(Detector, &str)]) {
+pub(super) fn check_in(text: &str, key: Option<&str>, expected: &[(Detector, &str)]) {
     let found = find(text.as_bytes(), key);
     let found: Vec<_> = found.iter().map(|(detector, range)| (*detector, &text[range.clone()])).collect();
     assert_eq!(found, expected, "{text:?}");

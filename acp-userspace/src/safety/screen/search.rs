@@ -4,7 +4,8 @@
 //! texts of the strings that hold escapes, of which the long ones are left out of the first search. The engine is shown
 //! only the stretches of a text that can hold an anchor of numbers; anchors of secrets are looked for everywhere. What
 //! the search names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded
-//! first. Long texts are searched in overlapping blocks.
+//! first. Long texts are searched in overlapping blocks. Where the name of a member holds a word that announces values,
+//! its value is looked at too.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use std::sync::Arc;
 use super::{Body, Content};
 use crate::config::resolved::{Detector, Mode};
 use crate::protocol::json::{Document, Kind, Node};
-use crate::safety::detectors::{self, Detectors, secrets};
+use crate::safety::detectors::{self, Detectors, secrets, words};
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
-use crate::safety::scanner::{ANCHOR_BYTES_MAX, Candidate, Candidates, Family, Scanner, ScannerError};
+use crate::safety::scanner::{ANCHOR_BYTES_MAX, Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
 use crate::safety::stretches::stretches;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
@@ -73,7 +74,7 @@ impl Scan {
         self.hits.clear();
         let wanted = rules.wanted();
         let Some(scanner) = rules.scanner() else { return Err(ScannerError::Engine) };
-        let mut search = self.prepare(scanner, wanted)?;
+        let mut search = self.prepare(scanner, wanted, content)?;
         match content.body {
             Body::Empty => {}
             Body::Json(document) => {
@@ -91,18 +92,26 @@ impl Scan {
     }
 
     /// Pairs the buffers with the scanner; its scratch is made anew only after a reload brought another one.
-    fn prepare(&mut self, scanner: &Arc<Hyperscan>, wanted: Detectors) -> Result<Search<'_>, ScannerError> {
+    fn prepare<'s>(
+        &'s mut self,
+        scanner: &Arc<Hyperscan>,
+        wanted: Detectors,
+        content: &Content<'s>,
+    ) -> Result<Search<'s>, ScannerError> {
         if !self.engine.as_ref().is_some_and(|(used, _)| Arc::ptr_eq(used, scanner)) {
             self.engine = Some((scanner.clone(), scanner.scratch()?));
         }
         let Some((scanner, scratch)) = &mut self.engine else { return Err(ScannerError::Engine) };
         let (candidates, hits, decoded) = (&mut self.candidates, &mut self.hits, &mut self.decoded);
-        Ok(Search { scanner, scratch, candidates, hits, decoded, wanted })
+        let document = if let Body::Json(document) = content.body { Some(document) } else { None };
+        Ok(Search { document, scanner, scratch, candidates, hits, decoded, wanted })
     }
 }
 
 /// One search, borrowing from [`Scan`].
 struct Search<'s> {
+    /// What is searched, if it is JSON.
+    document: Option<Document<'s>>,
     scanner: &'s Hyperscan,
     scratch: &'s mut Scratch,
     candidates: &'s mut Candidates,
@@ -199,6 +208,9 @@ impl Search<'_> {
         if self.wanted.secrets() {
             self.blocks(Family::Secrets, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
         }
+        if self.wanted.words() {
+            self.blocks(Family::Words, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
+        }
         Ok(())
     }
 
@@ -214,6 +226,7 @@ impl Search<'_> {
         let overlap = match family {
             Family::Numbers => ANCHOR_BYTES_MAX,
             Family::Secrets => secrets::BACK_BYTES_MAX,
+            Family::Words => words::NEEDLE_BYTES_MAX,
         };
         let (mut from, mut searched) = (stretch.start, stretch.start);
         loop {
@@ -229,6 +242,7 @@ impl Search<'_> {
                     continue;
                 }
                 if let Some(found) = locate(&candidate) {
+                    announced(self.hits, self.document, &found, candidate, self.wanted)?;
                     let before = settled.as_ref().map_or(0, |settled| **settled);
                     let now = examine(self.hits, &found, candidate, before, self.wanted)?;
                     settled.into_iter().for_each(|settled| *settled = now);
@@ -242,6 +256,49 @@ impl Search<'_> {
     }
 }
 
+/// Looks at the value of the member whose name a word stands in, and at the direct items of an array.
+fn announced(
+    hits: &mut Vec<Hit>,
+    document: Option<Document<'_>>,
+    found: &Found<'_>,
+    candidate: Candidate,
+    wanted: Detectors,
+) -> Result<(), ScannerError> {
+    let (Anchor::Word(_), Place::Node(index), Some(document)) = (candidate.anchor, found.place, document) else {
+        return Ok(());
+    };
+    let name = document.node(index).filter(|node| node.kind() == Kind::Key).and_then(|name| name.text());
+    let (Some(name), Some(value)) = (name, document.node(index + 1)) else { return Ok(()) };
+    let said = Candidate { end: candidate.end - found.base as u32, ..candidate };
+    if said.end as usize > words::KEY_BYTES_MAX {
+        return Ok(());
+    }
+    for value in std::iter::once(value).chain(value.items()) {
+        let Some(text) = value.text() else { continue };
+        let mut reporter = Reporter { hits, place: Place::Node(value.index()), result: Ok(()) };
+        detectors::examine_member(text.as_bytes(), name, said, wanted, |detector, range, confidence| {
+            reporter.report(detector, range, confidence);
+        });
+        reporter.result?;
+    }
+    Ok(())
+}
+
+/// Collects what the detectors find in one text.
+struct Reporter<'h> {
+    hits: &'h mut Vec<Hit>,
+    place: Place,
+    result: Result<(), ScannerError>,
+}
+
+impl Reporter<'_> {
+    fn report(&mut self, detector: Detector, range: Range<usize>, confidence: u8) {
+        if self.result.is_ok() {
+            self.result = push(self.hits, Hit { detector, place: self.place, range, confidence });
+        }
+    }
+}
+
 /// Lets the detectors look at one candidate; returns what is settled, in searched bytes.
 fn examine(
     hits: &mut Vec<Hit>,
@@ -250,16 +307,12 @@ fn examine(
     settled: usize,
     wanted: Detectors,
 ) -> Result<usize, ScannerError> {
-    let (base, place) = (found.base, found.place);
+    let base = found.base;
     let within = Candidate { end: candidate.end - base as u32, ..candidate };
-    let mut pushed = Ok(());
-    let report = |detector, range, confidence| {
-        if pushed.is_ok() {
-            pushed = push(hits, Hit { detector, place, range, confidence });
-        }
-    };
+    let mut reporter = Reporter { hits, place: found.place, result: Ok(()) };
+    let report = |detector, range, confidence| reporter.report(detector, range, confidence);
     let end = detectors::examine(found.text, found.key, within, settled.saturating_sub(base), wanted, report);
-    pushed.map(|()| base + end)
+    reporter.result.map(|()| base + end)
 }
 
 fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
@@ -270,15 +323,17 @@ fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
     Ok(())
 }
 
-/// Nothing is reported twice: what lies within something at least as sure goes, unless a stricter action is meant for it.
+/// What no rule heeds goes. Nothing is reported twice: what lies within something at least as sure goes, unless a stricter
+/// action is meant for it.
 fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
     let key =
         |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
+    hits.retain(|hit| rules.heeds(hit.detector, hit.confidence));
     if hits.len() < 2 {
         return;
     }
     hits.sort_by_key(key);
-    let action = |hit: &Hit| rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action);
+    let action = |hit: &Hit| rules.action(hit.detector, hit.confidence, Mode::Enforce).map(|(action, _)| action);
     hits.dedup_by(|hit, kept| {
         let within = hit.place == kept.place && hit.range.end <= kept.range.end;
         within && hit.confidence <= kept.confidence && action(hit) <= action(kept)

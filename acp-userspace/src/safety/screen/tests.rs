@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::search::BLOCK_BYTES;
 use super::*;
-use crate::config::resolved::{Direction, SafetyConfig, SafetyRule};
+use crate::config::resolved::{SafetyConfig, SafetyRule};
 use crate::protocol::json::{Limits, Walker};
 use crate::safety::{RuleSet, rules::tests::route, splice, text_as_sent};
 
@@ -19,15 +19,12 @@ fn rules(action: ContentAction, mode: Mode) -> &'static RuleSet {
 }
 
 fn compile(action: ContentAction, mode: Mode) -> RuleSet {
-    let rule = SafetyRule {
-        id: "rule".into(),
-        detect: Detector::ALL.to_vec(),
-        action,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode,
-    };
-    RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[route(0, "r")]).expect("compiles")
+    let rule = SafetyRule { mode, ..SafetyRule::new("rule", &Detector::ALL, action) };
+    compiled(SafetyConfig { rules: vec![rule], ..SafetyConfig::default() })
+}
+
+fn compiled(config: SafetyConfig) -> RuleSet {
+    RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
 }
 
 fn screened(content: &Content<'_>, action: ContentAction) -> Result<ResponseScreened, ContentRefused> {
@@ -58,11 +55,11 @@ use ContentAction::{Block, Flag, Mask, Redact};
 
 #[test]
 fn strings_change_where_the_finding_is() {
-    check(r#"{"note": "ssn 078-05-1120!"}"#, Redact, r#"{"note": "ssn [REDACTED:us_ssn]!"}"#);
+    check(r#"{"note": "ssn 078-05-1120!"}"#, Redact, r#"{"note": "ssn [REDACTED:US_SSN]!"}"#);
     check(r#"{"note": "ssn 078-05-1120!"}"#, Mask, r#"{"note": "ssn *******1120!"}"#);
-    check(r#"["a@b.com and c@d.org"]"#, Redact, r#"["[REDACTED:email] and [REDACTED:email]"]"#);
-    check(r#"{"a":[{"b":["+14155550132"]}]}"#, Redact, r#"{"a":[{"b":["[REDACTED:phone]"]}]}"#);
-    check(r#""a@b.com""#, Redact, r#""[REDACTED:email]""#);
+    check(r#"["a@b.com and c@d.org"]"#, Redact, r#"["[REDACTED:EMAIL] and [REDACTED:EMAIL]"]"#);
+    check(r#"{"a":[{"b":["+14155550132"]}]}"#, Redact, r#"{"a":[{"b":["[REDACTED:PHONE]"]}]}"#);
+    check(r#""a@b.com""#, Redact, r#""[REDACTED:EMAIL]""#);
 }
 
 /// A token as GitHub makes them, its checksum included.
@@ -70,13 +67,13 @@ const TOKEN: &str = "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";
 
 #[test]
 fn secrets_are_found_wherever_they_stand() {
-    check(&format!(r#"{{"note": "use {TOKEN}"}}"#), Redact, r#"{"note": "use [REDACTED:github_token]"}"#);
-    check(&format!(r#"{{"a":["\n{TOKEN}"]}}"#), Redact, r#"{"a":["\n[REDACTED:github_token]"]}"#);
-    check(r#"{"password": "tR5!kq9Zw2#v"}"#, Redact, r#"{"password": "[REDACTED:generic_secret]"}"#);
+    check(&format!(r#"{{"note": "use {TOKEN}"}}"#), Redact, r#"{"note": "use [REDACTED:SECRET]"}"#);
+    check(&format!(r#"{{"a":["\n{TOKEN}"]}}"#), Redact, r#"{"a":["\n[REDACTED:SECRET]"]}"#);
+    check(r#"{"password": "tR5!kq9Zw2#v"}"#, Redact, r#"{"password": "[REDACTED:SECRET]"}"#);
     check(
         r#"{"url": "postgres://app:tR5kq9Zw2v@db/x"}"#,
         Redact,
-        r#"{"url": "postgres://app:[REDACTED:connection_string]@db/x"}"#,
+        r#"{"url": "postgres://app:[REDACTED:SECRET]@db/x"}"#,
     );
     let query = format!("token={TOKEN}");
     let content = Content { body: Body::Empty, query: Some(&query), path: "" };
@@ -96,26 +93,26 @@ fn a_secret_on_the_edge_of_a_block_is_found_once() {
 #[test]
 fn a_value_under_a_secrets_name_is_reported_once() {
     let (out, found) = edited(&format!(r#"{{"api_key": "{TOKEN}"}}"#), Redact);
-    assert_eq!((&*out, found), (r#"{"api_key": "[REDACTED:github_token]"}"#, 1));
+    assert_eq!((&*out, found), (r#"{"api_key": "[REDACTED:SECRET]"}"#, 1));
 }
 
 #[test]
 fn strings_with_escapes_are_searched_unescaped_and_written_anew() {
-    check(r#"{"m":"bob\u0040example.com \"\ud83d\ude00"}"#, Redact, "{\"m\":\"[REDACTED:email] \\\"\u{1f600}\"}");
+    check(r#"{"m":"bob\u0040example.com \"\ud83d\ude00"}"#, Redact, "{\"m\":\"[REDACTED:EMAIL] \\\"\u{1f600}\"}");
     check(r#"["0\u00378-05-1120"]"#, Mask, r#"["*******1120"]"#);
     for len in [10, 63, 64, 65, 300] {
         let x = "x".repeat(len);
         let body = format!(r#"["a@b.com \"{x}","c@d.org {x}","\te@f.net {x}",4111111111111111]"#);
-        let email = "[REDACTED:email]";
-        let expected = format!(r#"["{email} \"{x}","{email} {x}","\t{email} {x}","[REDACTED:credit_card]"]"#);
+        let email = "[REDACTED:EMAIL]";
+        let expected = format!(r#"["{email} \"{x}","{email} {x}","\t{email} {x}","[REDACTED:CREDIT_CARD]"]"#);
         check(&body, Redact, &expected);
     }
-    check(r#"{"\u006eote":"x","m":"a\u0040b.com\n"}"#, Redact, r#"{"\u006eote":"x","m":"[REDACTED:email]\n"}"#);
+    check(r#"{"\u006eote":"x","m":"a\u0040b.com\n"}"#, Redact, r#"{"\u006eote":"x","m":"[REDACTED:EMAIL]\n"}"#);
 }
 
 #[test]
 fn numbers_become_strings() {
-    check(r#"{"card":4111111111111111}"#, Redact, r#"{"card":"[REDACTED:credit_card]"}"#);
+    check(r#"{"card":4111111111111111}"#, Redact, r#"{"card":"[REDACTED:CREDIT_CARD]"}"#);
     check(r#"[4111111111111111 ,1]"#, Mask, r#"["************1111" ,1]"#);
     for quantity in ["[4111111111111111.0]", r#"{"ssn":219099999e0}"#, r#"{"phone":0.12345678}"#] {
         assert_eq!(edited(quantity, Redact).1, 0, "{quantity}");
@@ -125,14 +122,25 @@ fn numbers_become_strings() {
 
 #[test]
 fn keys_are_edited_unless_two_would_become_one() {
-    check(r#"{"a@b.com":1,"x":2}"#, Redact, r#"{"[REDACTED:email]":1,"x":2}"#);
-    check(r#"{"a\u0040b.com":1}"#, Redact, r#"{"[REDACTED:email]":1}"#);
+    check(r#"{"a@b.com":1,"x":2}"#, Redact, r#"{"[REDACTED:EMAIL]":1,"x":2}"#);
+    check(r#"{"a\u0040b.com":1}"#, Redact, r#"{"[REDACTED:EMAIL]":1}"#);
     let mut walker = Walker::new();
-    for body in [r#"{"a@b.com":1,"c@d.org":2}"#, r#"{"[REDACTED:email]":1,"c@d.org":2}"#] {
+    for body in [r#"{"a@b.com":1,"c@d.org":2}"#, r#"{"[REDACTED:EMAIL]":1,"c@d.org":2}"#] {
         let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
         let refused = screened(&Content::body(Body::Json(document)), Redact).unwrap_err();
         assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some("rule")));
     }
+}
+
+#[test]
+fn a_word_in_a_members_name_announces_its_value_and_no_other() {
+    check(r#"{"bic": "CHASUS33", "x": "CHASUS33"}"#, Redact, r#"{"bic": "[REDACTED:swift_bic]", "x": "CHASUS33"}"#);
+    check(r#"{"\u0062ic": ["CHASUS33", {}]}"#, Redact, r#"{"\u0062ic": ["[REDACTED:swift_bic]", {}]}"#);
+    check(r#"{"swift/bic": "\tCHASUS33"}"#, Redact, r#"{"swift/bic": "\t[REDACTED:swift_bic]"}"#);
+    check(r#"{"BIC CHASUS33": 1}"#, Redact, r#"{"BIC [REDACTED:swift_bic]": 1}"#);
+    assert_eq!(edited(r#"{"bic": {"x": "CHASUS33"}, "y": "CHASUS33"}"#, Redact).1, 0);
+    let far = format!(r#"{{"{}bic": "CHASUS33"}}"#, "x".repeat(128));
+    assert_eq!(edited(&far, Redact).1, 0);
 }
 
 #[test]
@@ -150,26 +158,73 @@ fn a_flag_changes_nothing_and_a_block_refuses() {
 
 #[test]
 fn where_findings_overlap_the_strictest_action_covers_both() {
-    let rule = |detector, action| SafetyRule {
-        id: "rule".into(),
-        detect: vec![detector],
-        action,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode: Mode::Enforce,
-    };
+    let rule = |detector, action| SafetyRule::new("rule", &[detector], action);
     let body = b"from 415-555-0132@example.com";
     let content = Content::body(Body::Raw(body));
     let outcome = |phone, email| {
-        let config = SafetyConfig { rules: vec![rule(Detector::Phone, phone), rule(Detector::Email, email)] };
-        let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
+        let rules = vec![rule(Detector::Phone, phone), rule(Detector::Email, email)];
+        let rules = compiled(SafetyConfig { rules, ..SafetyConfig::default() });
         let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
         let mut out = Vec::new();
         splice(body, &screened.edits, &mut out).unwrap();
         (String::from_utf8(out).unwrap(), screened.findings.len())
     };
-    assert_eq!(outcome(Mask, Redact), ("from [REDACTED:email]".into(), 1), "the number is part of the address");
-    assert_eq!(outcome(Redact, Mask), ("from [REDACTED:phone]".into(), 2), "its rule is the stricter one");
+    assert_eq!(outcome(Mask, Redact), ("from [REDACTED:EMAIL]".into(), 1), "the number is part of the address");
+    assert_eq!(outcome(Redact, Mask), ("from [REDACTED:PHONE]".into(), 2), "its rule is the stricter one");
+}
+
+#[test]
+fn a_finding_below_every_rules_confidence_is_none() {
+    let rule =
+        |min_confidence, action| SafetyRule { min_confidence, ..SafetyRule::new("rule", &[Detector::Email], action) };
+    let content = Content::body(Body::Raw(b"mail a@b.com"));
+    let outcome = |rule| {
+        let rules = compiled(SafetyConfig { rules: vec![rule], ..SafetyConfig::default() });
+        screen_response(&content, rules.request(0).unwrap(), &mut Scan::default())
+    };
+    assert_eq!(outcome(rule(96, Block)), Ok(ResponseScreened::default()));
+    assert_eq!(outcome(rule(95, Block)).unwrap_err().findings[0].confidence, 95);
+}
+
+#[test]
+fn a_score_refuses_what_its_parts_would_not() {
+    let config = |block_score, score_mode| SafetyConfig {
+        rules: vec![SafetyRule::new("rule", &Detector::ALL, Flag)],
+        block_score: Some(block_score),
+        score_mode,
+    };
+    let content = Content::body(Body::Raw(b"mail a@b.com, card 4111111111111111"));
+    let outcome = |block_score, mode| {
+        let rules = compiled(config(block_score, mode));
+        screen_response(&content, rules.request(0).unwrap(), &mut Scan::default())
+    };
+    let passed = outcome(100, Mode::Enforce).unwrap();
+    let score = passed.evidence.score;
+    assert!((80..100).contains(&score) && !passed.evidence.would_block, "{score}");
+    let refused = outcome(score, Mode::Enforce).unwrap_err();
+    assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some("safety.block_score")));
+    assert_eq!(refused.evidence.score, score);
+    assert!(outcome(score, Mode::Observe).unwrap().evidence.would_block);
+    assert!(outcome(score + 1, Mode::Enforce).is_ok());
+}
+
+#[test]
+fn threat_a16_places_are_few_and_hide_found_keys() {
+    let body = r#"{"list":[0,{"a@b.com":{"m":"c@d.org and e@f.org","n":"078-05-1120"}}],"q":["g@h.org"]}"#;
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let found = |content: &Content<'_>| screened(content, Flag).unwrap().evidence.places;
+    let places = found(&Content::body(Body::Json(document)));
+    let places: Vec<_> = places.iter().map(|found| (found.detector.name(), &*found.place)).collect();
+    let expected = [("email", "#/list/1/*"), ("email", "#/list/1/*/m"), ("us_ssn", "#/list/1/*/n"), ("email", "#/q/0")];
+    assert_eq!(places, expected);
+
+    let many = format!("[{}]", vec!["\"a@b.com\""; 100].join(","));
+    let document = walker.walk(many.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(found(&Content::body(Body::Json(document))).len(), PLACES_MAX);
+    let content = Content { body: Body::Form(b"m=a%40b.com"), query: Some("m=a%40b.com"), path: "users/a@b.com" };
+    let places: Vec<_> = found(&content).into_iter().map(|found| found.place).collect();
+    assert_eq!(places, ["form", "path", "query"]);
 }
 
 #[test]
@@ -193,8 +248,8 @@ fn no_number_is_made_of_two_tokens() {
 
 #[test]
 fn a_key_tells_what_its_value_is() {
-    check(r#"{"phone":"06813195865"}"#, Redact, r#"{"phone":"[REDACTED:phone]"}"#);
-    check(r#"{"phones":["06813195865"]}"#, Redact, r#"{"phones":["[REDACTED:phone]"]}"#);
+    check(r#"{"phone":"06813195865"}"#, Redact, r#"{"phone":"[REDACTED:PHONE]"}"#);
+    check(r#"{"phones":["06813195865"]}"#, Redact, r#"{"phones":["[REDACTED:PHONE]"]}"#);
     assert_eq!(edited(r#"{"phone":null,"id":"06813195865"}"#, Redact).1, 0);
 }
 
@@ -204,7 +259,7 @@ fn raw_bodies_are_edited_byte_for_byte() {
     let screened = screened(&Content::body(Body::Raw(body)), Redact).unwrap();
     let mut out = Vec::new();
     splice(body, &screened.edits, &mut out).unwrap();
-    assert_eq!(out, b"\xff call [REDACTED:phone]\n\xfe [REDACTED:email]");
+    assert_eq!(out, b"\xff call [REDACTED:PHONE]\n\xfe [REDACTED:EMAIL]");
     assert_eq!(screened.edits[0].pointer, None);
 }
 
@@ -243,9 +298,9 @@ fn policies_can_read_texts_as_they_will_be_sent() {
     let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
     let edits = screened(&Content::body(Body::Json(document)), Redact).unwrap().edits;
     let sent = |key| text_as_sent(document.root().get(key).unwrap(), &edits).unwrap();
-    assert_eq!(sent("a"), "to [REDACTED:email]");
-    assert_eq!(sent("b"), "[REDACTED:email]");
-    assert_eq!(sent("c"), "[REDACTED:credit_card]");
+    assert_eq!(sent("a"), "to [REDACTED:EMAIL]");
+    assert_eq!(sent("b"), "[REDACTED:EMAIL]");
+    assert_eq!(sent("c"), "[REDACTED:CREDIT_CARD]");
     assert_eq!(sent("d"), "plain");
 }
 
