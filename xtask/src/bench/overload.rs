@@ -100,7 +100,8 @@ enum Tokens {
     Crowd,
 }
 
-/// Everybody, the good tenant first. The shares of the demand add up to 1; those who wait come in addition.
+/// Everybody, the good tenant first. The shares of the demand add up to 1; those who wait come in addition, and so often
+/// that all their connections are open within a minute, of which the gateway is asked to hold no more after that.
 const ROLES: [Role; 11] = [
     role("good tenant", Kind::Caller, Rate::Capacity(VICTIM_SHARE), 64, 1, Tokens::Victims),
     role("crowd within limits", Kind::Caller, Rate::Share(0.5), 1_500, 8, Tokens::Crowd),
@@ -110,9 +111,9 @@ const ROLES: [Role; 11] = [
     role("bodies of 1 GiB", Kind::HugeBody, Rate::Share(0.025), 100, 2, Tokens::Crowd),
     role("connect, reset", Kind::Churn, Rate::Share(0.1), 1_000, 8, Tokens::Crowd),
     role("say nothing", Kind::Idle, Rate::PerSecond(1_000.0), 7_000, 16, Tokens::Crowd),
-    role("slow heads", Kind::SlowHead, Rate::PerSecond(200.0), 2_000, 8, Tokens::Crowd),
-    role("slow bodies", Kind::SlowBody, Rate::PerSecond(100.0), 1_000, 8, Tokens::Crowd),
-    role("never read", Kind::Deaf, Rate::PerSecond(20.0), 200, 8, Tokens::Greedy),
+    role("slow heads", Kind::SlowHead, Rate::PerSecond(2_000.0), 2_000, 8, Tokens::Crowd),
+    role("slow bodies", Kind::SlowBody, Rate::PerSecond(1_000.0), 1_000, 8, Tokens::Crowd),
+    role("never read", Kind::Deaf, Rate::PerSecond(200.0), 200, 8, Tokens::Greedy),
 ];
 
 const fn role(name: &'static str, kind: Kind, rate: Rate, slots: usize, sources: u32, tokens: Tokens) -> Role {

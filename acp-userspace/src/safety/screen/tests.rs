@@ -134,10 +134,10 @@ fn keys_are_edited_unless_two_would_become_one() {
 
 #[test]
 fn a_word_in_a_members_name_announces_its_value_and_no_other() {
-    check(r#"{"bic": "CHASUS33", "x": "CHASUS33"}"#, Redact, r#"{"bic": "[REDACTED:swift_bic]", "x": "CHASUS33"}"#);
-    check(r#"{"\u0062ic": ["CHASUS33", {}]}"#, Redact, r#"{"\u0062ic": ["[REDACTED:swift_bic]", {}]}"#);
-    check(r#"{"swift/bic": "\tCHASUS33"}"#, Redact, r#"{"swift/bic": "\t[REDACTED:swift_bic]"}"#);
-    check(r#"{"BIC CHASUS33": 1}"#, Redact, r#"{"BIC [REDACTED:swift_bic]": 1}"#);
+    check(r#"{"bic": "CHASUS33", "x": "CHASUS33"}"#, Redact, r#"{"bic": "[REDACTED:SWIFT_BIC]", "x": "CHASUS33"}"#);
+    check(r#"{"\u0062ic": ["CHASUS33", {}]}"#, Redact, r#"{"\u0062ic": ["[REDACTED:SWIFT_BIC]", {}]}"#);
+    check(r#"{"swift/bic": "\tCHASUS33"}"#, Redact, r#"{"swift/bic": "\t[REDACTED:SWIFT_BIC]"}"#);
+    check(r#"{"BIC CHASUS33": 1}"#, Redact, r#"{"BIC [REDACTED:SWIFT_BIC]": 1}"#);
     assert_eq!(edited(r#"{"bic": {"x": "CHASUS33"}, "y": "CHASUS33"}"#, Redact).1, 0);
     let far = format!(r#"{{"{}bic": "CHASUS33"}}"#, "x".repeat(128));
     assert_eq!(edited(&far, Redact).1, 0);
