@@ -4,7 +4,7 @@
 //! that records what reaches it and answers as told) and `client` (raw HTTP/1.1). Every port is the system's choice,
 //! every process ends with its test, and nothing waits for time to pass: only for conditions, each with a deadline.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[path = "e2e/answers.rs"]
 mod answers;
@@ -24,8 +24,12 @@ mod dev_checks;
 mod http_corpus;
 #[path = "e2e/mcp.rs"]
 mod mcp;
+#[path = "e2e/nat.rs"]
+mod nat;
 #[path = "e2e/needs.rs"]
 mod needs;
+#[path = "e2e/netns.rs"]
+mod netns;
 #[path = "e2e/operations.rs"]
 mod operations;
 #[path = "e2e/process.rs"]

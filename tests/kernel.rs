@@ -1,10 +1,11 @@
 //! The kernel plane, live: real sockets on loopback, on every tier the host allows.
 //!
-//! Each behaviour is one function that runs on K0 (no BPF), K1 (`acp_steer`) and K2 (`acp_ledger` too) alike. Where BPF
-//! cannot be used the upper tiers are skipped with a line that says so, or fail if `ACP_REQUIRE_BPF=1`.
+//! Each behaviour is one function that runs on K0 (no BPF), K1 (`acp_steer`), K2 (`acp_ledger` too) and K3 (`acp_drop`
+//! on loopback too) alike; what is native XDP's own is in `kernel/veth.rs`. Where BPF cannot be used the upper tiers are
+//! skipped with a line that says so, or fail if `ACP_REQUIRE_BPF=1`.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,10 +17,18 @@ use acp::kernel::{
     Admission, ConnClosed, KernelError, KernelPlane, Penalty, Reached, TenantSlot, Tier, WorkerPlane, drop_privileges,
     enter_cgroup, ledger, open, socket,
 };
+use acp_ebpf::penalty::{TRICKLE_MAX, mode};
 use socket2::{Domain, Socket, Type};
+
+#[path = "e2e/netns.rs"]
+mod netns;
+#[path = "kernel/veth.rs"]
+mod veth;
 
 const S: u64 = 1_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After which a connection attempt on one machine was not answered.
+const MOMENT: Duration = Duration::from_millis(300);
 const OFFENDER: &str = "127.0.0.2";
 const BYSTANDER: &str = "127.0.0.3";
 
@@ -39,8 +48,7 @@ struct Connection {
 }
 
 fn config(mode: KernelMode) -> KernelConfig {
-    let penalty = Duration::from_secs(5);
-    KernelConfig { mode, sources: Vec::new(), loopback: true, ignored_429_max: 10, penalty, cgroup: None }
+    KernelConfig { mode, loopback: true, ..KernelConfig::default() }
 }
 
 /// Listeners of one group; the port is the system's choice.
@@ -62,8 +70,16 @@ fn listeners(address: &str, count: usize) -> Vec<TcpListener> {
 impl World {
     /// Opens the tier, or says what kept it from that.
     fn open(tier: Tier, address: &str, workers: usize) -> Result<Self, Reached> {
-        let config = config(if tier == Tier::K0 { KernelMode::Off } else { KernelMode::Auto });
-        let node = if tier == Tier::K2 { enter_cgroup(&config) } else { None };
+        Self::open_on(tier, address, workers, "lo")
+    }
+
+    /// With K3 on another interface.
+    fn open_on(tier: Tier, address: &str, workers: usize, interface: &str) -> Result<Self, Reached> {
+        let mut config = config(if tier == Tier::K0 { KernelMode::Off } else { KernelMode::Auto });
+        if tier == Tier::K3 {
+            config.interfaces.push(interface.into());
+        }
+        let node = if tier >= Tier::K2 { enter_cgroup(&config) } else { None };
         let listeners = listeners(address, workers);
         let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
         let (plane, reached) = open(&config, node, &fds).expect("nothing is required");
@@ -75,12 +91,16 @@ impl World {
     }
 
     fn connect(&self, source: &str) -> io::Result<TcpStream> {
+        self.connect_within(source, PATIENCE)
+    }
+
+    fn connect_within(&self, source: &str, patience: Duration) -> io::Result<TcpStream> {
         let server = self.listeners[0].local_addr()?;
         let source = SocketAddr::new(source.parse().expect("a test address"), 0);
         let to = if source.is_ipv4() { SocketAddr::new(Ipv4Addr::LOCALHOST.into(), server.port()) } else { server };
         let socket = Socket::new(Domain::for_address(source), Type::STREAM, None)?;
         socket.bind(&source.into())?;
-        socket.connect_timeout(&to.into(), PATIENCE)?;
+        socket.connect_timeout(&to.into(), patience)?;
         Ok(socket.into())
     }
 
@@ -125,8 +145,11 @@ impl World {
     }
 
     fn penalise(&mut self, source: &str, since_ns: u64, until_ns: u64) {
-        let source: IpAddr = source.parse().expect("a test address");
-        self.plane.penalise(source, Penalty::new(since_ns, until_ns)).expect("a penalty");
+        self.hold(source, Penalty::new(since_ns, until_ns));
+    }
+
+    fn hold(&mut self, source: &str, penalty: Penalty) {
+        self.plane.penalise(source.parse().expect("a test address"), penalty).expect("a penalty");
     }
 
     fn bind(&mut self, connection: &Connection, tenant: &str) -> TenantSlot {
@@ -143,7 +166,7 @@ impl World {
         let fd = connection.server.as_raw_fd();
         let cookie = socket::cookie(fd).expect("a socket");
         let own = self.workers[connection.worker].closed(fd, eof, mono_ns());
-        assert_eq!(own.is_none(), self.tier == Tier::K2, "who keeps the ledger");
+        assert_eq!(own.is_none(), self.tier >= Tier::K2, "who keeps the ledger");
         let Connection { client, server, .. } = connection;
         drop(server);
         drop(client);
@@ -188,7 +211,7 @@ fn on_tiers(tiers: &[Tier], address: &str, workers: usize, test: fn(&mut World))
 }
 
 fn on_every_tier(test: fn(&mut World)) {
-    on_tiers(&[Tier::K0, Tier::K1, Tier::K2], "127.0.0.1", 2, test);
+    on_tiers(&[Tier::K0, Tier::K1, Tier::K2, Tier::K3], "127.0.0.1", 2, test);
 }
 
 /// Fails under `ACP_REQUIRE_BPF=1`, else says what is not being tested.
@@ -224,7 +247,7 @@ fn refuses_a_penalised_source_and_nobody_else() {
 
 #[test]
 fn the_kernel_refuses_before_accept() {
-    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 1, |world| {
+    on_tiers(&[Tier::K1, Tier::K2, Tier::K3], "127.0.0.1", 1, |world| {
         let now = mono_ns();
         world.penalise(OFFENDER, now, now + 60 * S);
         let error = world.connect(OFFENDER).expect_err("refused");
@@ -261,14 +284,60 @@ fn an_open_second_lets_through_eight_and_no_more() {
     on_every_tier(|world| {
         // A little over nine seconds into a cycle of ten: open for nearly one more.
         let since = mono_ns() - 9 * S - S / 50;
-        world.penalise(OFFENDER, since, since + 60 * S);
+        world.hold(OFFENDER, Penalty::new(since, since + 60 * S).with_open_max(TRICKLE_MAX));
         let served = (0..30).filter(|_| world.attempt(OFFENDER).is_some()).count();
         assert!(mono_ns() < since + 10 * S, "too slow a machine to say anything about one second");
         assert_eq!(served, 8, "at {}", world.tier);
         assert_eq!(world.plane.stats().trickled, 8);
-        if world.tier == Tier::K2 {
+        if world.tier >= Tier::K2 {
             assert_eq!(world.plane.stats().refused, 22, "the kernel counted too, and closed the gate");
         }
+    });
+}
+
+#[test]
+fn an_open_second_that_is_open_to_all_is_not_used_up() {
+    on_every_tier(|world| {
+        let since = mono_ns() - 9 * S - S / 50;
+        world.penalise(OFFENDER, since, since + 60 * S);
+        let served = (0..30).filter(|_| world.attempt(OFFENDER).is_some()).count();
+        assert!(mono_ns() < since + 10 * S, "too slow a machine to say anything about one second");
+        assert_eq!(served, 30, "at {}", world.tier);
+    });
+}
+
+#[test]
+fn need_b01_an_observed_penalty_refuses_nobody_and_counts_whom_it_would() {
+    on_every_tier(|world| {
+        let now = mono_ns();
+        world.penalise(OFFENDER, now, now + 60 * S);
+        world.check(OFFENDER, false);
+        world.hold(OFFENDER, Penalty::new(now, now + 60 * S).with_mode(mode::OBSERVE));
+        (0..5).for_each(|_| world.check(OFFENDER, true));
+        world.check(BYSTANDER, true);
+        assert_eq!(world.plane.stats().observed, 5, "at {}", world.tier);
+    });
+}
+
+#[test]
+fn a_silent_penalty_is_not_answered_where_frames_are_seen_and_refused_where_they_are_not() {
+    on_every_tier(|world| {
+        let now = mono_ns();
+        world.hold(OFFENDER, Penalty::new(now, now + 60 * S).with_mode(mode::SILENT));
+        if world.tier < Tier::K3 {
+            world.check(OFFENDER, false);
+            assert_eq!(world.plane.stats().dropped, 0);
+        } else {
+            let error = world.connect_within(OFFENDER, MOMENT).expect_err("nobody answers");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!(world.plane.stats().dropped > 0);
+        }
+        world.check(BYSTANDER, true);
+        let since = mono_ns() - 9 * S - S / 50;
+        world.hold(OFFENDER, Penalty::new(since, since + 60 * S).with_mode(mode::SILENT));
+        world.check(OFFENDER, true);
+        world.plane.pardon(OFFENDER.parse().expect("an address")).expect("pardoned");
+        world.check(OFFENDER, true);
     });
 }
 
@@ -361,7 +430,7 @@ fn a_record_names_the_tenant_that_was_verified_and_says_if_there_were_two() {
         let record = world.close(connection, false);
         assert_eq!((record.tenant, record.flags & ledger::BOUND), (acme, ledger::BOUND));
         assert_eq!(record.flags & ledger::MULTI, 0);
-        assert_eq!(record.flags & ledger::USER != 0, world.tier != Tier::K2);
+        assert_eq!(record.flags & ledger::USER != 0, world.tier < Tier::K2);
 
         let connection = world.attempt(BYSTANDER).expect("served");
         let rival = world.bind(&connection, "rival");

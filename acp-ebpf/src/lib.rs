@@ -7,6 +7,7 @@
 //! - [`penalty`]: whether a new connection of a penalised source is refused.
 //! - [`steer`]: which of two workers gets a connection.
 //! - [`ledger`]: what is bound to a socket, and the record of a closed connection.
+//! - [`packet`]: the SYN in a frame.
 //! - [`stats`]: the counters.
 //!
 //! **Invariants.** Every shared struct is `#[repr(C)]` with fixed-width integers, no implicit padding and its size
@@ -17,6 +18,7 @@
 
 pub mod addr;
 pub mod ledger;
+pub mod packet;
 pub mod penalty;
 #[cfg(feature = "user")]
 mod pod;

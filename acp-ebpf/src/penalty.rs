@@ -1,21 +1,36 @@
 //! Whether a new connection of a penalised source is let through.
 //!
 //! A penalty refuses until its deadline and then ends by itself: a user space that died cannot leave anyone locked
-//! out. In the last second of every [`CYCLE_NS`] up to [`TRICKLE_MAX`] connections pass, so that an honest client
-//! behind the source can always fetch the 429 that explains. Connections count against that number when they are
-//! *established*, never when a SYN arrives: a SYN's source can be forged, and a forger must not be able to spend
-//! another's way in, or to lengthen a penalty.
+//! out. The last second of every [`CYCLE_NS`] is open, so that whoever is behind the source, an honest client that has
+//! to fetch the 429 that explains, or somebody who broke no limit at all, gets through within a cycle. How many
+//! connections an open second lets through is the penalty's own: [`OPEN_ALL`] where others may be behind the source,
+//! so that no flood can use up their way in; a few where everybody there is under the limit that was broken.
+//! Connections count against that number when they are *established*, never when a SYN arrives: a SYN's source can be
+//! forged, and a forger must not be able to spend another's way in, or to lengthen a penalty.
 
 /// Length of one cycle of a penalty, counted from its start.
 pub const CYCLE_NS: u64 = 10_000_000_000;
 /// Length of the open part at the end of each cycle.
 pub const OPEN_NS: u64 = 1_000_000_000;
-/// Connections let through in one open second. Eight is enough for one client of every usual HTTP library, which open
-/// six or fewer at once, and too few to be worth flooding for.
+/// Connections let through in one open second where everybody behind the source is under the broken limit. Eight is
+/// enough for one client of every usual HTTP library, which open six or fewer at once, and too few to be worth
+/// flooding for.
 pub const TRICKLE_MAX: u32 = 8;
+/// [`Penalty::open_max`] without a bound.
+pub const OPEN_ALL: u32 = u32::MAX;
 /// Entries of the penalty map, which user space alone inserts into. Four times
 /// what user space keeps, because the kernel's LRU is approximate and evicts early when it is nearly full.
 pub const PENALTIES_MAX: u32 = 16_384;
+
+/// What a penalty does: values of [`Penalty::mode`]. Any other refuses.
+pub mod mode {
+    /// Nothing: what it would refuse is counted.
+    pub const OBSERVE: u32 = 0;
+    /// New connections are reset.
+    pub const REFUSE: u32 = 1;
+    /// Their SYNs are dropped without an answer where `acp_drop` sees them, and reset where it does not.
+    pub const SILENT: u32 = 2;
+}
 
 /// One penalised source: the value of the penalty map. User space writes it whole; the kernel changes
 /// only [`Penalty::trickle`], and only at ESTABLISHED.
@@ -29,15 +44,31 @@ pub struct Penalty {
     /// Cycle in the upper half, connections let through in that cycle's open second in the lower: one word, so that
     /// one store spends it.
     pub trickle: u64,
+    /// One of [`mode`].
+    pub mode: u32,
+    /// Connections let through in each open second.
+    pub open_max: u32,
 }
 
-const _: () = assert!(size_of::<Penalty>() == 24);
+const _: () = assert!(size_of::<Penalty>() == 32);
 
 impl Penalty {
-    /// A penalty over `[since_ns, until_ns)`, nothing spent.
+    /// A penalty that refuses over `[since_ns, until_ns)`, its open seconds open to all, nothing spent.
     #[must_use]
     pub const fn new(since_ns: u64, until_ns: u64) -> Self {
-        Self { since_ns, until_ns, trickle: 0 }
+        Self { since_ns, until_ns, trickle: 0, mode: mode::REFUSE, open_max: OPEN_ALL }
+    }
+
+    /// The same in another [`mode`].
+    #[must_use]
+    pub const fn with_mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The same, letting `open_max` connections through in each open second.
+    #[must_use]
+    pub const fn with_open_max(self, open_max: u32) -> Self {
+        Self { open_max, ..self }
     }
 }
 
@@ -46,10 +77,14 @@ impl Penalty {
 pub enum Verdict {
     /// No penalty holds.
     Pass,
-    /// One of the few of an open second: pass, and [`spend`] one when it is established.
+    /// One of an open second: pass, and [`spend`] one when it is established.
     Trickle,
-    /// Refuse.
+    /// The penalty only observes: pass, and count what would have been refused.
+    Observe,
+    /// Refuse with a reset.
     Refuse,
+    /// Drop without an answer, or refuse where that is not possible.
+    Drop,
 }
 
 /// The verdict on a new connection of a penalised source at `now_ns`. A clock that reads before the
@@ -61,12 +96,14 @@ pub const fn penalty_decide(penalty: &Penalty, now_ns: u64) -> Verdict {
         return Verdict::Pass;
     }
     let elapsed_ns = now_ns.saturating_sub(penalty.since_ns);
-    if elapsed_ns % CYCLE_NS < CYCLE_NS - OPEN_NS {
-        return Verdict::Refuse;
+    let open = elapsed_ns % CYCLE_NS >= CYCLE_NS - OPEN_NS;
+    if open && spend(penalty.trickle, cycle(penalty.since_ns, now_ns), penalty.open_max).is_some() {
+        return Verdict::Trickle;
     }
-    match spend(penalty.trickle, cycle(penalty.since_ns, now_ns)) {
-        Some(_) => Verdict::Trickle,
-        None => Verdict::Refuse,
+    match penalty.mode {
+        mode::OBSERVE => Verdict::Observe,
+        mode::SILENT => Verdict::Drop,
+        _ => Verdict::Refuse,
     }
 }
 
@@ -80,9 +117,12 @@ pub const fn cycle(since_ns: u64, now_ns: u64) -> u32 {
 /// The trickle word after one more connection of `cycle`, or `None` if that cycle's are spent.
 #[inline(always)]
 #[must_use]
-pub const fn spend(trickle: u64, cycle: u32) -> Option<u64> {
+pub const fn spend(trickle: u64, cycle: u32, open_max: u32) -> Option<u64> {
     let spent = if (trickle >> 32) as u32 == cycle { trickle as u32 } else { 0 };
-    if spent >= TRICKLE_MAX {
+    if open_max == OPEN_ALL {
+        return Some(((cycle as u64) << 32) | spent.saturating_add(1) as u64);
+    }
+    if spent >= open_max {
         return None;
     }
     Some(((cycle as u64) << 32) | (spent as u64 + 1))
@@ -123,15 +163,39 @@ mod tests {
 
     #[test]
     fn an_open_second_lets_through_eight_and_the_next_eight_more() {
-        let mut penalty = Penalty::new(0, 60 * S);
+        let mut penalty = Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX);
         for _ in 0..TRICKLE_MAX {
             check(penalty, 9 * S, Verdict::Trickle);
-            penalty.trickle = spend(penalty.trickle, cycle(0, 9 * S)).expect("unspent");
+            penalty.trickle = spend(penalty.trickle, cycle(0, 9 * S), TRICKLE_MAX).expect("unspent");
         }
         check(penalty, 9 * S + 1, Verdict::Refuse);
         check(penalty, 19 * S, Verdict::Trickle);
-        assert_eq!(spend(penalty.trickle, 0), None);
-        assert_eq!(spend(penalty.trickle, 1), Some((1 << 32) | 1));
+        assert_eq!(spend(penalty.trickle, 0, TRICKLE_MAX), None);
+        assert_eq!(spend(penalty.trickle, 1, TRICKLE_MAX), Some((1 << 32) | 1));
+    }
+
+    #[test]
+    fn an_open_second_that_is_open_to_all_cannot_be_used_up() {
+        let spent = Penalty { trickle: u64::from(u32::MAX), ..Penalty::new(0, 60 * S) };
+        check(spent, 9 * S, Verdict::Trickle);
+        check(spent, 8 * S, Verdict::Refuse);
+        assert_eq!(spend(spent.trickle, 0, OPEN_ALL), Some(u64::from(u32::MAX)), "the count stays where it is");
+    }
+
+    #[test]
+    fn a_mode_says_what_becomes_of_who_is_not_let_through() {
+        let penalty = Penalty::new(0, 60 * S);
+        for (mode, expected) in [
+            (mode::OBSERVE, Verdict::Observe),
+            (mode::REFUSE, Verdict::Refuse),
+            (mode::SILENT, Verdict::Drop),
+            (77, Verdict::Refuse),
+        ] {
+            check(penalty.with_mode(mode), S, expected);
+            check(penalty.with_mode(mode), 9 * S, Verdict::Trickle);
+            check(penalty.with_mode(mode), 60 * S, Verdict::Pass);
+            check(penalty.with_mode(mode).with_open_max(0), 9 * S, expected);
+        }
     }
 
     #[test]
@@ -144,7 +208,7 @@ mod tests {
         fn no_cycle_lets_through_more_than_its_share(
             since in 0..1_000 * S, length in 0..200 * S, mut steps in prop::collection::vec(0..S, 1..400)
         ) {
-            let mut penalty = Penalty::new(since, since + length);
+            let mut penalty = Penalty::new(since, since + length).with_open_max(TRICKLE_MAX);
             let mut passed = [0_u32; 64];
             let mut now = since;
             for step in steps.drain(..) {
@@ -152,20 +216,23 @@ mod tests {
                 match penalty_decide(&penalty, now) {
                     Verdict::Pass => prop_assert!(now >= since + length),
                     Verdict::Refuse => prop_assert!(now < since + length),
+                    other @ (Verdict::Observe | Verdict::Drop) => prop_assert!(false, "{other:?}"),
                     Verdict::Trickle => {
                         let cycle = cycle(since, now);
                         prop_assert!((now - since) % CYCLE_NS >= CYCLE_NS - OPEN_NS);
                         passed[cycle as usize] += 1;
                         prop_assert!(passed[cycle as usize] <= TRICKLE_MAX);
-                        penalty.trickle = spend(penalty.trickle, cycle).expect("a trickle can be spent");
+                        penalty.trickle = spend(penalty.trickle, cycle, TRICKLE_MAX).expect("a trickle can be spent");
                     }
                 }
             }
         }
 
         #[test]
-        fn any_bytes_are_a_penalty_with_a_verdict(since: u64, until: u64, trickle: u64, now: u64) {
-            let penalty = Penalty { since_ns: since, until_ns: until, trickle };
+        fn any_bytes_are_a_penalty_with_a_verdict(
+            since: u64, until: u64, trickle: u64, mode: u32, open_max: u32, now: u64
+        ) {
+            let penalty = Penalty { since_ns: since, until_ns: until, trickle, mode, open_max };
             let verdict = penalty_decide(&penalty, now);
             prop_assert_eq!(verdict == Verdict::Pass, now >= until);
         }

@@ -15,5 +15,7 @@ pub const OPENED: u32 = 3;
 pub const CLOSED: u32 = 4;
 /// Connections closed whose record found the ring full: what the ledger lacks.
 pub const LOST: u32 = 5;
+/// SYNs of sources under a silent penalty that were dropped without an answer.
+pub const DROPPED: u32 = 7;
 /// Listeners seen opening in the gateway's cgroup; moved by the self-test.
 pub const LISTENING: u32 = 6;

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 pub mod audit;
 pub mod check;
 pub mod dev;
+pub mod kernel;
 pub mod policy;
 pub mod run;
 pub mod scan;
@@ -32,6 +33,7 @@ enum Command {
     Scan(scan::Args),
     /// What was spent, from the ledger of a gateway that is not running.
     Usage(usage::Args),
+    Kernel(kernel::Args),
     /// Run a demonstration on loopback: issuer, sample backend, two tenants, a curl line for each outcome.
     Dev(dev::Args),
 }
@@ -49,6 +51,7 @@ impl Cli {
             Command::Policy(args) => policy::run(&args),
             Command::Scan(args) => scan::run(&args),
             Command::Usage(args) => usage::run(&args),
+            Command::Kernel(args) => kernel::run(&args),
             Command::Dev(args) => dev::run(&args),
         }
     }

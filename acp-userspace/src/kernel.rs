@@ -15,6 +15,7 @@ pub mod book;
 mod bpf;
 mod caps;
 mod cgroup;
+mod drop;
 mod gate;
 mod load;
 mod none;
@@ -24,6 +25,7 @@ pub mod socket;
 pub mod source;
 mod tenants;
 mod worker;
+mod xdp_owner;
 
 use std::error::Error;
 use std::fmt;
@@ -52,6 +54,8 @@ pub enum Tier {
     K1,
     /// `acp_ledger` too: the kernel keeps the ledger and closes the gate of an open second.
     K2,
+    /// `acp_drop` on every interface that `kernel.interfaces` names: silent penalties are not answered.
+    K3,
 }
 
 impl fmt::Display for Tier {
@@ -60,6 +64,7 @@ impl fmt::Display for Tier {
             Self::K0 => "K0 (user space only)",
             Self::K1 => "K1 (refuse and steer in the kernel)",
             Self::K2 => "K2 (refuse, steer and ledger in the kernel)",
+            Self::K3 => "K3 (refuse, steer, ledger and drop in the kernel)",
         })
     }
 }
@@ -76,10 +81,10 @@ pub struct Reached {
 /// What went wrong with the kernel plane.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// `kernel.mode = "required"` on a host that does not get to K2.
+    /// `kernel.mode = "required"` on a host that lacks something of what was asked for.
     #[error(
-        "kernel.mode = \"required\" needs tier K2, this host reaches {}: {}; set kernel.mode = \"auto\" to start without",
-        .0.tier, .0.why.join("; ")
+        "kernel.mode = \"required\" needs all that is configured, this host reaches {}: {}; set kernel.mode = \"auto\" to \
+         start without", .0.tier, .0.why.join("; ")
     )]
     Required(Reached),
     /// BPF failed after it had worked.
@@ -95,10 +100,14 @@ pub enum KernelError {
 pub struct Stats {
     /// Attempts refused before accept.
     pub refused: u64,
+    /// Attempts dropped without an answer.
+    pub dropped: u64,
     /// Connections refused after accept.
     pub reset: u64,
     /// Connections let through a penalty's open second.
     pub trickled: u64,
+    /// Connections that would have been refused, were penalties not only observed.
+    pub observed: u64,
     /// Attempts sent to the less loaded of two workers.
     pub steered: u64,
     /// Attempts left to the kernel's hash.
@@ -135,6 +144,7 @@ impl Shared {
         Stats {
             reset: read(&self.gate.refused),
             trickled: read(&self.gate.trickled),
+            observed: read(&self.gate.observed),
             opened: read(&self.opened),
             closed: read(&self.closed),
             lost: read(&self.lost),
@@ -198,8 +208,8 @@ pub fn enter_cgroup(config: &KernelConfig) -> Option<Result<CgroupNode, CgroupEr
 /// all of one `SO_REUSEPORT` group.
 ///
 /// # Errors
-/// [`KernelError::Required`] if `kernel.mode = "required"` and K2 was not reached. A lower tier is otherwise not an
-/// error, but said in [`Reached::why`].
+/// [`KernelError::Required`] if `kernel.mode = "required"` and K2 was not reached, or K3 where interfaces are named. A
+/// lower tier is otherwise not an error, but said in [`Reached::why`].
 pub fn open(
     config: &KernelConfig,
     node: Option<Result<CgroupNode, CgroupError>>,
@@ -210,9 +220,10 @@ pub fn open(
             let why = vec!["kernel.mode = \"off\"".to_owned()];
             (Box::<NonePlane>::default() as Box<dyn KernelPlane>, Reached { tier: Tier::K0, why })
         }
-        KernelMode::Auto | KernelMode::Required => climb(node, listeners),
+        KernelMode::Auto | KernelMode::Required => climb(config, node, listeners),
     };
-    if config.mode == KernelMode::Required && reached.tier < Tier::K2 {
+    let wanted = if config.interfaces.is_empty() { Tier::K2 } else { Tier::K3 };
+    if config.mode == KernelMode::Required && reached.tier < wanted {
         return Err(KernelError::Required(reached));
     }
     Ok((plane, reached))
@@ -220,6 +231,7 @@ pub fn open(
 
 /// Goes up the tiers until one is out of reach.
 fn climb(
+    config: &KernelConfig,
     node: Option<Result<CgroupNode, CgroupError>>,
     listeners: &[BorrowedFd<'_>],
 ) -> (Box<dyn KernelPlane>, Reached) {
@@ -240,7 +252,14 @@ fn climb(
         Some(Err(error)) => why.push(format!("no cgroup node: {}", chain(&error))),
         None => why.push("the process did not enter a cgroup node".into()),
     }
-    let tier = if why.is_empty() { Tier::K2 } else { Tier::K1 };
+    if !why.is_empty() {
+        return (Box::new(plane), Reached { tier: Tier::K1, why });
+    }
+    if config.interfaces.is_empty() {
+        return (Box::new(plane), Reached { tier: Tier::K2, why });
+    }
+    why.extend(plane.drop_on(&config.interfaces).unwrap_or_else(|error| vec![chain(&error)]));
+    let tier = if why.is_empty() { Tier::K3 } else { Tier::K2 };
     (Box::new(plane), Reached { tier, why })
 }
 

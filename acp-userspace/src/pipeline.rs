@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
 use crate::clock::Now;
-use crate::config::resolved::{Durability, FORWARDED_METHODS, Issuer, Protocol, Route, Tool};
+use crate::config::resolved::{Durability, FORWARDED_METHODS, Issuer, Per, Protocol, Route, Tool};
 use crate::http::head::{Framing, RequestHead};
 use crate::identity::{self, Authenticated, ConnectionToken, Identity, IdentityError, TokenCache, Trust};
 use crate::ids::{Key128, RequestId, RequestIds};
@@ -86,7 +86,7 @@ pub trait Carrier {
     /// The request's identity is verified: binds the connection to its tenant. Gives the kernel's slot of the tenant.
     fn verified(&mut self, identity: &Identity) -> u32;
     /// A principal came back inside its own Retry-After.
-    fn ignored_limit(&mut self, identity: &Identity);
+    fn ignored_limit(&mut self, identity: &Identity, per: Per);
     /// Asks for a key and waits for new ones, at most a second; false if none came.
     async fn await_key(&mut self, issuer: &Arc<Issuer>, kid: &Arc<str>) -> bool;
     /// Waits a little for a budget lease; false when patience (a second per request) is used up.
@@ -288,7 +288,7 @@ fn visible(decisions: &mut DecisionCache, identity: &Identity, settings: &Settin
 
 fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &mut C) -> Stop {
     if refused.kernel && refused.ignored {
-        carrier.ignored_limit(identity);
+        carrier.ignored_limit(identity, refused.per);
     }
     Stop::new(Layer::Usage, refused.reason).limited(refused)
 }

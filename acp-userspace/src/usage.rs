@@ -16,7 +16,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::config::resolved::UsageConfig;
+use crate::config::resolved::{Per, UsageConfig};
 use crate::identity::Identity;
 use crate::ids::Key128;
 use crate::policy::Permitted;
@@ -196,6 +196,8 @@ pub struct Refused {
     pub rule: Arc<str>,
     /// The rule lets the kernel refuse a declared source that ignores it.
     pub kernel: bool,
+    /// Whom the limit counts; users where there is none.
+    pub per: Per,
     /// The user came back inside the `Retry-After` of an earlier refusal that had `kernel` set; never true without it.
     pub ignored: bool,
 }

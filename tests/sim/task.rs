@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use acp::audit::ring::Position;
 use acp::clock::Now;
-use acp::config::resolved::Issuer;
+use acp::config::resolved::{Issuer, Per};
 use acp::http::head::{HeadLimits, parse_request};
 use acp::identity::{ConnectionToken, Identity};
 use acp::ids::Key128;
@@ -195,7 +195,7 @@ impl Carrier for Client {
         0
     }
 
-    fn ignored_limit(&mut self, _: &Identity) {}
+    fn ignored_limit(&mut self, _: &Identity, _: Per) {}
 
     async fn await_key(&mut self, _: &Arc<Issuer>, _: &Arc<str>) -> bool {
         matches!(wait(&self.shared, At::Key).await, Input::Go)

@@ -11,7 +11,9 @@ use toml::de::DeValue;
 use super::mistake::{At, Collector};
 use super::read::Fallback::{Absent, Required, Toml};
 use super::read::{FromToml, Key, Money, Size, choice, section};
-use super::resolved::{Cidr, ContentAction, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol};
+use super::resolved::{
+    Cidr, ClientAddresses, ContentAction, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol,
+};
 
 section! {
     /// The whole file.
@@ -425,14 +427,26 @@ section! {
     Kernel {
         /// `auto` = as much as the host allows; `required` = do not start with less than the ledger; `off`.
         mode: KernelMode = Toml("\"auto\""), "everything is enforced in user space as well";
-        /// A source that belongs to one tenant: the only kind that is refused.
+        /// Whether penalties are enforced; `observe` counts what they would refuse.
+        penalties: Mode = Toml("\"enforce\""), "only declared sources are refused by default";
+        /// What the addresses of connections are: `direct` = the clients' own or their NAT's, so that a source learned to be one user's alone is refused too; `unknown` = perhaps a load balancer's.
+        client_addresses: ClientAddresses = Toml("\"unknown\""), "refusing a load balancer refuses everybody";
+        /// A source that belongs to one tenant.
         source: Vec<Key<Source>> = Toml("[]"), "";
+        /// Sources that are never refused and never learned of, such as health checkers.
+        exempt: Vec<Key<Cidr>> = Toml("[]"), "trusted proxies are exempt without being named";
+        /// How long one user has to be alone on a source, and on 20 connections, before it counts as that user's; less than 10 min only with `loopback`.
+        learned_after: Duration = Toml("\"10m\""), "an office's second user shows within minutes";
+        /// File of the sources that were found shared: they stay so for a day, also over restarts.
+        shared_sources: Option<String> = Absent, "`shared-sources` beside `usage.ledger`";
         /// Whether loopback sources may be penalised.
         loopback: bool = Toml("false"), "for tests; on a host, loopback is its own health checks";
         /// 429s that a declared source may ignore within 10 s before it is refused.
         ignored_429_max: u64 = Toml("10"), "SDKs retry two or three times";
         /// First penalty; doubles to 60 s on repetition.
         penalty: Duration = Toml("\"5s\""), "long enough to end a tight loop, short enough for a mistake";
+        /// Interfaces on which declared sources that keep at it are dropped without an answer; elsewhere they are refused.
+        interfaces: Vec<Key<String>> = Toml("[]"), "a program on every frame of an interface is the operator's to want";
         /// cgroup2 directory to make the gateway's own node under.
         cgroup: Option<String> = Absent, "where the process is";
     }
@@ -450,6 +464,7 @@ section! {
     }
 }
 
+choice!(ClientAddresses: "unknown" => ClientAddresses::Unknown, "direct" => ClientAddresses::Direct);
 choice!(KernelMode: "auto" => KernelMode::Auto, "required" => KernelMode::Required, "off" => KernelMode::Off);
 
 section! {

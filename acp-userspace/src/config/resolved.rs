@@ -23,7 +23,7 @@ mod usage;
 pub use audit::{AuditConfig, Durability};
 pub use groups::Group;
 pub use identity::{ClaimNames, IdentityConfig, Issuer, JwksSource, Tenants};
-pub use kernel::{DeclaredSource, KernelConfig, KernelMode};
+pub use kernel::{ClientAddresses, DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
 pub use route::{FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
 pub use safety::{ContentAction, Detector, Direction, SafetyConfig, SafetyRule};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::resolved::{Credentials, JwksSource, Segment, Tenants, ToolMatch};
+use super::resolved::{ClientAddresses, Credentials, JwksSource, KernelConfig, Mode, Segment, Tenants, ToolMatch};
 use super::*;
 
 /// A configuration without mistakes, small enough to read.
@@ -441,6 +441,17 @@ fn declared_sources_belong_to_one_tenant_and_can_be_refused() {
     check_text(&(listed + &source("198.51.100.0/28")), "kernel.source[0].tenant", "would never be refused");
     let config = read(&format!("{BASE}[kernel]\nloopback = true\n{}", source("127.0.0.2"))).unwrap();
     assert_eq!(config.kernel.sources[0].cidr.prefix, 32);
+}
+
+#[test]
+fn threat_a01_a_source_is_learned_over_ten_minutes_at_least_but_in_tests() {
+    let kernel = |keys: &str| format!("[kernel]\n{keys}\n");
+    check_added(&kernel("learned_after = \"9m\""), "kernel.learned_after", "between \"10m\" and \"24h\"");
+    let config = read(&format!("{BASE}{}", kernel("loopback = true\nlearned_after = \"1s\""))).unwrap();
+    assert_eq!(config.kernel.learned_after.as_secs(), 1);
+    let KernelConfig { client_addresses, penalties, learned_after, .. } = read(BASE).unwrap().kernel;
+    assert_eq!((client_addresses, penalties), (ClientAddresses::Unknown, Mode::Enforce));
+    assert_eq!(learned_after.as_nanos(), u128::from(crate::kernel::book::LEARNED_NS));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! a Unix socket of mode 0600. `Host` is checked on TCP, so that a web page cannot reach it by DNS rebinding.
 
 use std::fs::{File, Permissions};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,13 +15,16 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
+use self::kernel::KernelCommand;
 use super::metrics;
 use super::status::Status;
 use crate::server::Shared;
+
+pub mod kernel;
 
 /// Clients of the admin socket that wait to be accepted: one operator's, at most a few at once.
 const SOCKET_BACKLOG: i32 = 16;
@@ -31,10 +34,8 @@ const SOCKET_BACKLOG: i32 = 16;
 pub enum Command {
     /// Read the configuration again; answers with the new generation or every mistake.
     Reload(oneshot::Sender<Result<u64, String>>),
-    /// Lift a penalty; answers whether there was one.
-    Pardon(IpAddr, oneshot::Sender<bool>),
-    /// The penalties in force: source and seconds left.
-    Penalties(oneshot::Sender<Vec<(IpAddr, u64)>>),
+    /// Ask about the kernel plane.
+    Kernel(KernelCommand),
     /// Drain and stop.
     Stop,
 }
@@ -90,8 +91,7 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
         .route("/status", get(status))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
-        .route("/kernel/penalties", get(penalties))
-        .route("/kernel/pardon", post(pardon))
+        .merge(kernel::routes())
         .with_state((surface, commands));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Ok(())
@@ -187,32 +187,6 @@ async fn reload(State((_, commands)): Admin) -> Response {
 
 async fn stop(State((_, commands)): Admin) -> StatusCode {
     if commands.send(Command::Stop).await.is_ok() { StatusCode::ACCEPTED } else { StatusCode::SERVICE_UNAVAILABLE }
-}
-
-async fn penalties(State((_, commands)): Admin) -> Response {
-    match ask(&commands, Command::Penalties).await {
-        Some(list) => {
-            let rows: Vec<_> = list
-                .iter()
-                .map(|(source, secs)| serde_json::json!({ "source": source, "seconds_left": secs }))
-                .collect();
-            Json(rows).into_response()
-        }
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct PardonRequest {
-    source: IpAddr,
-}
-
-async fn pardon(State((_, commands)): Admin, Json(request): Json<PardonRequest>) -> Response {
-    match ask(&commands, |answer| Command::Pardon(request.source, answer)).await {
-        Some(true) => StatusCode::NO_CONTENT.into_response(),
-        Some(false) => (StatusCode::NOT_FOUND, "no penalty on that source\n").into_response(),
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-    }
 }
 
 /// Sends a command and waits for its answer; `None` when the control thread is stopping.

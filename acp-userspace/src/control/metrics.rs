@@ -70,9 +70,19 @@ impl Collector for Gathering {
                 get(&status.kernel_refused),
             ),
             (
+                "acp_kernel_dropped",
+                "Connection attempts of sources under a silent penalty that were not answered.",
+                get(&status.kernel_dropped),
+            ),
+            (
                 "acp_kernel_penalties_observed",
-                "Penalties earned by sources that nobody declared; nothing was refused by them.",
+                "Penalties that were earned and not enforced.",
                 get(&status.kernel_observed),
+            ),
+            (
+                "acp_kernel_would_refuse",
+                "Connections served that an observed penalty would have refused.",
+                get(&status.kernel_would_refuse),
             ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
             ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
@@ -93,6 +103,11 @@ impl Collector for Gathering {
             ),
             ("acp_buffered_bytes", "Bytes of bodies buffered now.", level(sum(|w| w.buffered_bytes.value()))),
             ("acp_kernel_penalties", "Sources under penalty now.", level(get(&status.kernel_penalties))),
+            (
+                "acp_kernel_sources_unsaved",
+                "1 while it cannot be written down which sources are shared.",
+                flag(status.kernel_unsaved.load(Relaxed)),
+            ),
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
             ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
             (

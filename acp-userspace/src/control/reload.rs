@@ -146,6 +146,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(old.identity.cache_entries == new.identity.cache_entries, "identity.cache_entries");
     compare(old.kernel.mode == new.kernel.mode, "kernel.mode");
     compare(old.kernel.cgroup == new.kernel.cgroup, "kernel.cgroup");
+    compare(old.kernel.interfaces == new.kernel.interfaces, "kernel.interfaces");
+    compare(old.kernel.shared_sources == new.kernel.shared_sources, "kernel.shared_sources");
     compare(old.admin.socket == new.admin.socket, "admin.socket");
     compare(old.admin.metrics == new.admin.metrics, "admin.metrics");
     keys

@@ -5,16 +5,18 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as sync_mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::admin::kernel::KernelCommand;
 use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
 use super::jwks::{KeyService, Refetch};
+use super::kernel::KernelControl;
 use super::pace::Pace;
 use super::publish::Publisher;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
@@ -26,11 +28,8 @@ use crate::audit::json::event::EventKind;
 use crate::clock::{Now, mono_ns};
 use crate::config::resolved::Issuer;
 use crate::identity::Keys;
-use crate::ids::TenantId;
-use crate::kernel::book::Principal;
-use crate::kernel::penalty::PenaltyBook;
+use crate::kernel::KernelPlane;
 use crate::kernel::source::Sources;
-use crate::kernel::{ConnClosed, KernelPlane};
 use crate::pipeline::{Addresses, Settings};
 use crate::routing::address::{AddressGuard, Allowed};
 use crate::server::{KeyWanted, Shared, Signal};
@@ -81,12 +80,6 @@ pub struct Parts {
     pub guard: AddressGuard,
 }
 
-impl Parts {
-    fn plane(&self) -> MutexGuard<'_, Box<dyn KernelPlane>> {
-        self.plane.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Runs until the gateway has drained. Sends the address of the metrics surface once everything is up.
 ///
 /// # Errors
@@ -103,7 +96,7 @@ pub fn run(
 struct Service {
     parts: Parts,
     surface: Surface,
-    book: PenaltyBook,
+    kernel: KernelControl,
     queues: Vec<Option<rtrb::Consumer<Signal>>>,
     keys: mpsc::Sender<Refetch>,
     commands: mpsc::Receiver<Command>,
@@ -114,8 +107,6 @@ struct Service {
     reloads: Reloads,
     watch: Option<Watch>,
     clock: WallClock,
-    /// As last looked at.
-    reports_lost: u64,
 }
 
 impl Service {
@@ -131,10 +122,8 @@ impl Service {
         service.load_initial().await;
         let keys = serve_keys(service);
         let sources = parts.shared.sources.load_full();
-        for inert in sources.inert() {
-            tracing::warn!("kernel.source {:?} is never refused: {:?}", inert.cidr, inert.why);
-        }
-        let book = PenaltyBook::new(&config.kernel, sources);
+        let (plane, status) = (Arc::clone(&parts.plane), Arc::clone(&parts.status));
+        let kernel = KernelControl::start(&config.kernel, sources, plane, status, parts.events.clone());
         let (changed, changes) = mpsc::channel(1);
         let watch = match &parts.source {
             Source::File(path) => Watch::start(path, config, changed),
@@ -142,7 +131,7 @@ impl Service {
         };
         Ok(Self {
             surface,
-            book,
+            kernel,
             queues: Vec::new(),
             keys,
             commands,
@@ -152,7 +141,6 @@ impl Service {
             reloads: Reloads::default(),
             watch,
             clock: WallClock::default(),
-            reports_lost: 0,
             parts,
         })
     }
@@ -179,7 +167,7 @@ impl Service {
                     tick.as_mut().reset(tokio::time::Instant::now() + self.pause(&mut pace));
                     if drained.elapsed() >= KERNEL_DRAIN {
                         drained = Instant::now();
-                        self.hear_kernel();
+                        self.kernel.hear_kernel();
                     }
                     if figured.elapsed() >= FIGURES {
                         figured = Instant::now();
@@ -187,7 +175,8 @@ impl Service {
                     }
                     if stopped() {
                         self.hear_workers();
-                        self.hear_kernel();
+                        self.kernel.hear_kernel();
+                        self.kernel.stop().await;
                         return Ok(());
                     }
                 }
@@ -233,16 +222,7 @@ impl Service {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Reload(answer) => self.want_reload("admin", Duration::ZERO, Some(answer)),
-            Command::Pardon(source, answer) => {
-                let pardoned = self.pardon(source, "admin");
-                let _ = answer.send(pardoned);
-            }
-            Command::Penalties(answer) => {
-                let now = mono_ns();
-                let list = self.parts.plane().penalties(now).into_iter();
-                let list = list.map(|(source, penalty)| (source, penalty.until_ns.saturating_sub(now) / 1_000_000_000));
-                let _ = answer.send(list.collect());
-            }
+            Command::Kernel(command) => self.obey_kernel(command),
             Command::Stop => {
                 self.event(EventKind::Admin, vec![("action", text("stop"))]);
                 self.stop("admin");
@@ -250,11 +230,17 @@ impl Service {
         }
     }
 
-    fn hear_workers(&mut self) {
-        let lost = self.parts.shared.reports_lost.value();
-        if std::mem::replace(&mut self.reports_lost, lost) != lost {
-            self.book.lost(mono_ns());
+    /// One that no longer waits for the answer is not an error.
+    fn obey_kernel(&mut self, command: KernelCommand) {
+        match command {
+            KernelCommand::Pardon(source, answer) => drop(answer.send(self.kernel.pardon(source))),
+            KernelCommand::Penalties(answer) => drop(answer.send(self.kernel.penalties())),
+            KernelCommand::Sources(max, answer) => drop(answer.send(self.kernel.sources(max))),
         }
+    }
+
+    fn hear_workers(&mut self) {
+        self.kernel.reports_lost(self.parts.shared.reports_lost.value());
         while let Ok((worker, queue)) = self.parts.queues.try_recv() {
             if self.queues.len() <= worker {
                 self.queues.resize_with(worker + 1, || None);
@@ -271,17 +257,9 @@ impl Service {
     fn hear(&mut self, signal: Signal) {
         match signal {
             Signal::KeyWanted(wanted) => self.ask_key(wanted),
-            Signal::IgnoredLimit { source, tenant, who } => {
-                self.ignored(source, &tenant);
-                self.observed(source, &tenant, who);
-            }
-            Signal::Verified { source, tenant, who } => {
-                self.book.saw(source, who, mono_ns());
-                if self.book.verified(source, &tenant, mono_ns()) {
-                    self.pardon(source, "another tenant verified from there");
-                }
-            }
-            Signal::Closed(closed) => closed_event(&self.parts, &closed),
+            Signal::IgnoredLimit { source, tenant, who, per } => self.kernel.ignored(source, &tenant, who, per),
+            Signal::Verified { source, tenant, who } => self.kernel.verified(source, &tenant, who),
+            Signal::Closed(closed) => self.kernel.closed(&closed),
         }
     }
 
@@ -298,73 +276,10 @@ impl Service {
         }
     }
 
-    fn ignored(&mut self, source: IpAddr, tenant: &TenantId) {
-        let now = mono_ns();
-        let Some(penalty) = self.book.ignored(source, tenant, now) else { return };
-        let secs = penalty.until_ns.saturating_sub(now).div_ceil(1_000_000_000);
-        match self.parts.plane().penalise(source, penalty) {
-            Ok(()) => {
-                tracing::info!(%source, tenant = &*tenant.tenant, secs, "source refused by the kernel plane");
-                let detail = vec![
-                    ("source", text(source)),
-                    ("tenant", text(&tenant.tenant)),
-                    ("issuer", text(&tenant.issuer)),
-                    ("seconds", Detail::Number(secs)),
-                ];
-                self.event(EventKind::KernelPenalty, detail);
-            }
-            Err(error) => tracing::warn!(%source, %error, "cannot refuse a source"),
-        }
-    }
-
-    /// What a source that nobody declared would have earned: its user is not named, for events cannot be erased.
-    fn observed(&mut self, source: IpAddr, tenant: &TenantId, who: Principal) {
-        let now = mono_ns();
-        let Some(penalty) = self.book.would_refuse(source, who, now) else { return };
-        self.parts.status.kernel_observed.fetch_add(1, Ordering::Relaxed);
-        let secs = penalty.until_ns.saturating_sub(now).div_ceil(1_000_000_000);
-        let detail = vec![
-            ("source", text(source)),
-            ("tenant", text(&tenant.tenant)),
-            ("issuer", text(&tenant.issuer)),
-            ("seconds", Detail::Number(secs)),
-            ("mode", text("observe")),
-        ];
-        self.event(EventKind::KernelPenalty, detail);
-    }
-
-    fn pardon(&mut self, source: IpAddr, why: &str) -> bool {
-        match self.parts.plane().pardon(source) {
-            Ok(true) => {
-                self.event(EventKind::KernelPardon, vec![("source", text(source)), ("why", text(why))]);
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                tracing::warn!(%source, %error, "cannot pardon a source; its penalty ends by its deadline");
-                false
-            }
-        }
-    }
-
-    fn hear_kernel(&mut self) {
-        let mut closed = Vec::new();
-        self.parts.plane().drain(&mut |row| closed.push(*row));
-        for row in &closed {
-            closed_event(&self.parts, row);
-        }
-    }
-
     fn figures(&mut self) {
         self.look_at_the_clock();
-        let stats = self.parts.plane().stats();
+        self.kernel.figures();
         let status = &self.parts.status;
-        status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
-        status.kernel_closed.store(stats.closed, Ordering::Relaxed);
-        status.kernel_lost.store(stats.lost, Ordering::Relaxed);
-        status.kernel_penalties.store(self.parts.plane().penalties(mono_ns()).len() as u64, Ordering::Relaxed);
-        let classes = self.book.classes(mono_ns());
-        *status.kernel_sources.lock().unwrap_or_else(PoisonError::into_inner) = classes;
         *status.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = self.parts.audit_health.trouble();
         let numbers = self.parts.audit_health.numbers();
         status.audit_records.store(numbers.records, Ordering::Relaxed);
@@ -456,7 +371,7 @@ impl Service {
         if let Some(watch) = &mut self.watch {
             watch.cover(&settings.config);
         }
-        self.book.configure(kernel, sources);
+        self.kernel.configure(kernel, sources);
         self.parts.status.reloads.fetch_add(1, Ordering::Relaxed);
         let detail = vec![
             ("result", text("accepted")),
@@ -477,29 +392,6 @@ impl Service {
 
 fn text(value: impl ToString) -> Detail {
     Detail::Text(value.to_string())
-}
-
-/// One row of the kernel's ledger, joined to the audit by cookie.
-fn closed_event(parts: &Parts, closed: &ConnClosed) {
-    let tenant = parts.plane().tenants().tenant(closed.tenant);
-    let mut detail = vec![
-        ("cookie", Detail::Number(closed.cookie)),
-        ("bytes_in", Detail::Number(closed.bytes_in)),
-        ("bytes_out", Detail::Number(closed.bytes_acked)),
-        ("segments_in", Detail::Number(u64::from(closed.segs_in))),
-        ("segments_out", Detail::Number(u64::from(closed.segs_out))),
-        ("retransmits", Detail::Number(u64::from(closed.retrans))),
-        ("srtt_us", Detail::Number(u64::from(closed.srtt_us))),
-        ("duration_ns", Detail::Number(closed.duration_ns)),
-    ];
-    match tenant {
-        _ if closed.flags & crate::kernel::ledger::MULTI != 0 => detail.push(("tenant", text("mixed"))),
-        Some(tenant) => detail.extend([("tenant", text(&tenant.tenant)), ("issuer", text(&tenant.issuer))]),
-        None => {}
-    }
-    if !parts.events.send(EventKind::ConnectionClosed, detail) {
-        tracing::debug!("the audit writer is behind; a connection's row was lost");
-    }
 }
 
 async fn refresh_addresses(shared: &Shared, publisher: &Publisher, guard: &AddressGuard) {

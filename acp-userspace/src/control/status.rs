@@ -40,6 +40,8 @@ pub struct Status {
     pub audit_summarised: AtomicU64,
     /// Connections the kernel refused.
     pub kernel_refused: AtomicU64,
+    /// Connection attempts that were dropped without an answer.
+    pub kernel_dropped: AtomicU64,
     /// Ledger rows the kernel could not deliver.
     pub kernel_lost: AtomicU64,
     /// Ledger rows received.
@@ -48,6 +50,10 @@ pub struct Status {
     pub kernel_penalties: AtomicU64,
     /// Penalties that sources earned which nobody declared: said, not enforced.
     pub kernel_observed: AtomicU64,
+    /// Connections that would have been refused, were penalties not only observed.
+    pub kernel_would_refuse: AtomicU64,
+    /// Shared sources cannot be written down.
+    pub kernel_unsaved: AtomicBool,
     /// Sources by class.
     pub kernel_sources: Mutex<Counts>,
     /// Reloads accepted.
@@ -98,6 +104,9 @@ impl Status {
         }
         if self.reload_failed.load(Ordering::Relaxed) {
             why.push("the last reload was refused; the configuration before it stays");
+        }
+        if self.kernel_unsaved.load(Ordering::Relaxed) {
+            why.push("shared sources cannot be written down: a restart would forget them");
         }
         why
     }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use acp_ebpf::ledger::SkState;
+use acp_ebpf::penalty::mode;
 use acp_ebpf::steer::{DRAINING, WORKERS_MAX};
 use acp_ebpf::{ConnClosed, Penalty, SourceKey, globals, stats};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
@@ -18,9 +19,11 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 
 use super::cgroup::{CgroupError, CgroupNode};
+use super::drop::Silence;
 use super::load::Loads;
 use super::worker::{Ledger, WorkerPlane};
 use super::{KernelError, KernelPlane, Shared, Stats, socket};
+use crate::clock::mono_ns;
 
 /// The programs, where the build had them.
 #[cfg(acp_bpf_object)]
@@ -90,6 +93,8 @@ pub struct BpfPlane {
     loads: Arc<Loads>,
     /// The socket storage and the ring, once `acp_ledger` is attached (K2).
     ledger: Option<KernelLedger>,
+    /// The switch of `acp_drop`, once it is attached anywhere (K3).
+    silence: Option<Silence>,
     /// Must outlive the loading of programs that log; read once more with each drain.
     logger: EbpfLogger<ToTracing>,
     /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment.
@@ -121,6 +126,7 @@ impl BpfPlane {
             stats: take(&mut ebpf, "STATS")?,
             loads: Arc::new(loads),
             ledger: None,
+            silence: None,
             logger,
             ebpf,
             _node: None,
@@ -142,6 +148,13 @@ impl BpfPlane {
         self.ledger = Some(KernelLedger { states, events: take(&mut self.ebpf, "EVENTS")? });
         tracing::debug!(cgroup = directory, "acp_ledger attached");
         Ok(())
+    }
+
+    /// Attaches `acp_drop` to the interfaces (K3). Returns a line for each that has none in the end.
+    pub(super) fn drop_on(&mut self, interfaces: &[Arc<str>]) -> Result<Vec<String>, BpfError> {
+        let (silence, lacks) = Silence::start(&mut self.ebpf, interfaces)?;
+        self.silence = Some(silence);
+        Ok(lacks)
     }
 
     fn attach_ledger(&mut self, node: &CgroupNode) -> Result<(), BpfError> {
@@ -166,6 +179,15 @@ impl BpfPlane {
         if self.counter(stats::LISTENING) > before { Ok(()) } else { Err(BpfError::SelfTest) }
     }
 
+    /// Takes a source out of the kernel's map, if it is in it.
+    fn forget(&mut self, source: IpAddr) -> Result<(), KernelError> {
+        match self.penalties.remove(&SourceKey::of_ip(source)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            Err(source) => Err(BpfError::Map { map: "PENALTY", source }.into()),
+        }
+    }
+
     fn counter(&self, index: u32) -> u64 {
         self.stats.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
     }
@@ -174,21 +196,28 @@ impl BpfPlane {
 impl KernelPlane for BpfPlane {
     fn penalise(&mut self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError> {
         self.shared.penalise(source, penalty)?;
+        if penalty.mode == mode::OBSERVE {
+            // Counted at accept; one that refused before it must not go on in the kernel.
+            return self.forget(source);
+        }
         let inserted = self.penalties.insert(SourceKey::of_ip(source), penalty, 0);
-        inserted.map_err(|source| BpfError::Map { map: "PENALTY", source }.into())
+        inserted.map_err(|source| BpfError::Map { map: "PENALTY", source })?;
+        match &mut self.silence {
+            Some(silence) if penalty.mode == mode::SILENT => Ok(silence.extend(penalty.until_ns)?),
+            _ => Ok(()),
+        }
     }
 
     fn pardon(&mut self, source: IpAddr) -> Result<bool, KernelError> {
         let held = self.shared.pardon(source);
-        match self.penalties.remove(&SourceKey::of_ip(source)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(held),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(held),
-            Err(source) => Err(BpfError::Map { map: "PENALTY", source }.into()),
-        }
+        self.forget(source).map(|()| held)
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&ConnClosed)) -> usize {
         self.logger.flush();
+        if let Some(silence) = &mut self.silence {
+            silence.tend(mono_ns());
+        }
         let Some(ledger) = &mut self.ledger else { return 0 };
         let mut drained = 0;
         while drained < DRAIN_MAX
@@ -205,6 +234,7 @@ impl KernelPlane for BpfPlane {
     fn stats(&self) -> Stats {
         let mut all = self.shared.stats();
         all.refused = self.counter(stats::REFUSED);
+        all.dropped = self.counter(stats::DROPPED);
         all.steered = self.counter(stats::STEERED);
         all.unsteered = self.counter(stats::UNSTEERED);
         if self.ledger.is_some() {
@@ -302,7 +332,7 @@ fn port(listener: BorrowedFd<'_>) -> Result<u16, BpfError> {
     local.map(|local| local.port()).map_err(|source| BpfError::Io { what: "read the listener's address", source })
 }
 
-fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError> {
+pub(super) fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, BpfError> {
     let map = ebpf.take_map(name).ok_or(BpfError::Missing(name))?;
     map.try_into().map_err(|source| BpfError::Map { map: name, source })
 }

@@ -37,19 +37,26 @@ pub(super) struct Gate {
     pub(super) refused: AtomicU64,
     /// Connections let through an open second.
     pub(super) trickled: AtomicU64,
+    /// Connections served that a penalty would have refused, were it not only observed.
+    pub(super) observed: AtomicU64,
 }
 
 /// One penalty; only the trickle word changes.
 #[derive(Debug)]
 struct Held {
-    since_ns: u64,
-    until_ns: u64,
+    penalty: Penalty,
     trickle: AtomicU64,
+}
+
+impl From<Penalty> for Held {
+    fn from(penalty: Penalty) -> Self {
+        Self { penalty, trickle: penalty.trickle.into() }
+    }
 }
 
 impl Held {
     fn read(&self) -> Penalty {
-        Penalty { since_ns: self.since_ns, until_ns: self.until_ns, trickle: self.trickle.load(Ordering::Relaxed) }
+        Penalty { trickle: self.trickle.load(Ordering::Relaxed), ..self.penalty }
     }
 
     /// Decides on one connection, and spends one of an open second's if that is how it passes.
@@ -58,7 +65,8 @@ impl Held {
             let penalty = self.read();
             let verdict = penalty_decide(&penalty, now_ns);
             let cycle = penalty::cycle(penalty.since_ns, now_ns);
-            let (Verdict::Trickle, Some(spent)) = (verdict, penalty::spend(penalty.trickle, cycle)) else {
+            let (Verdict::Trickle, Some(spent)) = (verdict, penalty::spend(penalty.trickle, cycle, penalty.open_max))
+            else {
                 return verdict;
             };
             let swap = self.trickle.compare_exchange_weak(penalty.trickle, spent, Ordering::Relaxed, Ordering::Relaxed);
@@ -82,7 +90,11 @@ impl Gate {
                 self.trickled.fetch_add(1, Ordering::Relaxed);
                 Admission::Accept
             }
-            Verdict::Refuse => {
+            Verdict::Observe => {
+                self.observed.fetch_add(1, Ordering::Relaxed);
+                Admission::Accept
+            }
+            Verdict::Refuse | Verdict::Drop => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Admission::Refuse
             }
@@ -95,8 +107,7 @@ impl Gate {
         if held.len() >= HELD_MAX && !held.contains_key(&source) {
             return false;
         }
-        let Penalty { since_ns, until_ns, trickle } = penalty;
-        held.insert(source, Arc::new(Held { since_ns, until_ns, trickle: AtomicU64::new(trickle) }));
+        held.insert(source, Arc::new(penalty.into()));
         self.publish(held);
         true
     }
@@ -116,11 +127,11 @@ impl Gate {
 
     fn in_force(&self, now_ns: u64) -> HashMap<SourceKey, Arc<Held>> {
         let held = self.held.load();
-        held.iter().filter(|(_, held)| now_ns < held.until_ns).map(|(k, v)| (*k, Arc::clone(v))).collect()
+        held.iter().filter(|(_, held)| now_ns < held.penalty.until_ns).map(|(k, v)| (*k, Arc::clone(v))).collect()
     }
 
     fn publish(&self, held: HashMap<SourceKey, Arc<Held>>) {
-        let until_ns = held.values().map(|held| held.until_ns).max().unwrap_or(0);
+        let until_ns = held.values().map(|held| held.penalty.until_ns).max().unwrap_or(0);
         self.held.store(Arc::new(held));
         self.until_ns.store(until_ns, Ordering::Relaxed);
     }
@@ -128,7 +139,7 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use acp_ebpf::penalty::TRICKLE_MAX;
+    use acp_ebpf::penalty::{TRICKLE_MAX, mode};
 
     use super::*;
 
@@ -154,9 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn need_b01_what_an_observed_penalty_would_refuse_is_served_and_counted() {
+        let gate = Gate::default();
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_mode(mode::OBSERVE)));
+        for _ in 0..3 {
+            assert_eq!(gate.admit(ip("192.0.2.1"), S), Admission::Accept);
+        }
+        assert_eq!(gate.admit(ip("192.0.2.1"), 9 * S), Admission::Accept, "would not have been refused");
+        assert_eq!(gate.admit(ip("192.0.2.2"), S), Admission::Accept);
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        assert_eq!((read(&gate.observed), read(&gate.refused)), (3, 0));
+    }
+
+    #[test]
     fn an_open_second_is_exact_across_threads() {
         let gate = Gate::default();
-        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S)));
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX)));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -185,7 +209,7 @@ mod tests {
     fn a_full_gate_holds_no_more_until_one_has_ended() {
         let gate = Gate::default();
         let source = |i: usize| SourceKey::of_ip(IpAddr::from((i as u32).to_be_bytes()));
-        let held = (0..HELD_MAX).map(|i| (source(i), Arc::new(Held { since_ns: 0, until_ns: S, trickle: 0.into() })));
+        let held = (0..HELD_MAX).map(|i| (source(i), Arc::new(Penalty::new(0, S).into())));
         gate.publish(held.collect());
         assert!(!gate.hold(source(HELD_MAX), Penalty::new(0, 5 * S)));
         assert!(gate.hold(source(0), Penalty::new(0, 5 * S)), "renewing takes no new place");

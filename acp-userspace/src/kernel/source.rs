@@ -1,8 +1,8 @@
 //! Which sources may be refused at all: those the configuration declares to be one tenant's.
 //!
 //! Refusing an address refuses everyone behind it, so the operator's word is needed that it is one tenant's alone.
-//! Never refused, whatever was declared: trusted proxies, whose address is not the client's; loopback, unless
-//! `kernel.loopback`; and IPv6 blocks narrower than the /64 that refusing works on.
+//! Never refused, whatever was declared: trusted proxies, whose address is not the client's; `kernel.exempt`, such as
+//! health checkers; loopback, unless `kernel.loopback`; and IPv6 blocks narrower than the /64 that refusing works on.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,7 +22,8 @@ const IPV6_PREFIX_MAX: u8 = 64;
 pub struct Sources {
     /// By prefix length in 128 bits, longest first.
     blocks: Vec<(u8, HashMap<Address, TenantId>)>,
-    trusted_proxies: Vec<Cidr>,
+    /// Trusted proxies and `kernel.exempt`.
+    exempt: Vec<Cidr>,
     loopback: bool,
     inert: Vec<Inert>,
 }
@@ -49,7 +50,7 @@ impl Sources {
         let mut by_prefix: HashMap<u8, HashMap<Address, TenantId>> = HashMap::new();
         let mut inert = Vec::new();
         for source in &kernel.sources {
-            if let Some(why) = inert_block(source.cidr, kernel.loopback, trusted_proxies) {
+            if let Some(why) = inert_block(source.cidr, kernel, trusted_proxies) {
                 inert.push(Inert { cidr: source.cidr, why });
                 continue;
             }
@@ -59,7 +60,8 @@ impl Sources {
         }
         let mut blocks: Vec<_> = by_prefix.into_iter().collect();
         blocks.sort_unstable_by_key(|(prefix, _)| std::cmp::Reverse(*prefix));
-        Self { blocks, trusted_proxies: trusted_proxies.to_vec(), loopback: kernel.loopback, inert }
+        let exempt = trusted_proxies.iter().chain(&kernel.exempt).copied().collect();
+        Self { blocks, exempt, loopback: kernel.loopback, inert }
     }
 
     /// The tenant whose own the socket peer `ip` is, by the narrowest block around it; `None` for one that may not be
@@ -79,23 +81,26 @@ impl Sources {
         &self.inert
     }
 
-    /// Whether the socket peer `ip` is never refused, whatever is known of it: a trusted proxy, or loopback.
+    /// Whether the socket peer `ip` is never refused, nor learned of: a trusted proxy, an exempt block, or loopback.
     #[must_use]
     pub fn is_exempt(&self, ip: IpAddr) -> bool {
         let loopback = ip.to_canonical().is_loopback();
-        (loopback && !self.loopback) || self.trusted_proxies.iter().any(|proxies| proxies.contains(ip))
+        (loopback && !self.loopback) || self.exempt.iter().any(|block| block.contains(ip))
     }
 }
 
 /// Why a whole block is never refused, if that can be told from it.
-fn inert_block(cidr: Cidr, loopback: bool, trusted_proxies: &[Cidr]) -> Option<&'static str> {
+fn inert_block(cidr: Cidr, kernel: &KernelConfig, trusted_proxies: &[Cidr]) -> Option<&'static str> {
     if cidr.address.is_ipv6() && cidr.prefix > IPV6_PREFIX_MAX {
         return Some("IPv6 is refused by /64, which would take its neighbours along");
     }
-    if cidr.address.is_loopback() && !loopback {
+    if cidr.address.is_loopback() && !kernel.loopback {
         return Some("loopback, without kernel.loopback");
     }
-    let within = |proxies: &Cidr| proxies.prefix <= cidr.prefix && proxies.contains(cidr.address);
+    let within = |block: &Cidr| block.prefix <= cidr.prefix && block.contains(cidr.address);
+    if kernel.exempt.iter().any(within) {
+        return Some("it lies in kernel.exempt");
+    }
     trusted_proxies.iter().any(within).then_some("it lies in listen.trusted_proxies")
 }
 
@@ -113,12 +118,10 @@ fn masked(address: Address, prefix: u8) -> Address {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::resolved::{DeclaredSource, KernelMode};
+    use crate::config::resolved::DeclaredSource;
 
     fn cidr(text: &str) -> Cidr {
         let (address, prefix) = text.split_once('/').expect("a block");
@@ -131,14 +134,7 @@ mod tests {
             tenant: (*tenant).into(),
             issuer: "test".into(),
         };
-        KernelConfig {
-            mode: KernelMode::Auto,
-            sources: blocks.iter().map(declared).collect(),
-            loopback,
-            ignored_429_max: 10,
-            penalty: Duration::from_secs(5),
-            cgroup: None,
-        }
+        KernelConfig { sources: blocks.iter().map(declared).collect(), loopback, ..KernelConfig::default() }
     }
 
     #[track_caller]
@@ -180,6 +176,18 @@ mod tests {
         let sources = Sources::new(&config(&blocks, true), &[]);
         check(&sources, "127.0.0.2", Some("acme"));
         assert_eq!(sources.inert(), []);
+    }
+
+    #[test]
+    fn health_checkers_are_never_refused_even_inside_a_declared_block() {
+        let exempt = vec![cidr("10.9.0.0/30")];
+        let config =
+            KernelConfig { exempt, ..config(&[(cidr("10.0.0.0/8"), "acme"), (cidr("10.9.0.1/32"), "a")], false) };
+        let sources = Sources::new(&config, &[]);
+        check(&sources, "10.9.0.1", None);
+        check(&sources, "10.9.0.4", Some("acme"));
+        assert!(sources.is_exempt("10.9.0.3".parse().expect("an address")));
+        assert!(sources.inert()[0].to_string().contains("kernel.exempt"));
     }
 
     #[test]

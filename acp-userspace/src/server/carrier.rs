@@ -13,7 +13,7 @@ use super::sweep::{Cut, Phase};
 use super::worker::{KeyWanted, Signal, principal};
 use crate::audit::ring::Position;
 use crate::clock::{Now, mono_ns, tick_ns};
-use crate::config::resolved::Issuer;
+use crate::config::resolved::{Issuer, Per};
 use crate::identity::{ConnectionToken, Identity};
 use crate::ids::Key128;
 use crate::pipeline::{Carrier, Current};
@@ -77,9 +77,10 @@ impl Carrier for ClientBody<'_> {
         self.conn.tenant_slot
     }
 
-    fn ignored_limit(&mut self, identity: &Identity) {
+    fn ignored_limit(&mut self, identity: &Identity, per: Per) {
+        self.conn.ignored += 1;
         let (source, who) = (self.conn.peer.ip(), principal(identity));
-        let signal = Signal::IgnoredLimit { source, tenant: identity.tenant.clone(), who };
+        let signal = Signal::IgnoredLimit { source, tenant: identity.tenant.clone(), who, per };
         self.conn.worker.signal(signal);
     }
 

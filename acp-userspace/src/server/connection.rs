@@ -61,6 +61,8 @@ pub(super) struct Connection {
     pub(super) reports: u8,
     /// When the last was made, monotonic.
     pub(super) reported_ns: u64,
+    /// 429s answered here to requests that came inside the `Retry-After` of an earlier one.
+    pub(super) ignored: u32,
     /// Its slot in the kernel's ledger; 0 = none yet.
     pub(super) tenant_slot: u32,
     /// Its place among those of its source, if it is counted.
@@ -94,6 +96,7 @@ impl Connection {
             reported: None,
             reports: 0,
             reported_ns: 0,
+            ignored: 0,
             tenant_slot: 0,
             place: None,
             turn: None,
@@ -323,7 +326,10 @@ impl Connection {
             pipeline::govern(&worker.core, &inbound, &mut carrier).await
         };
         match governed {
-            Ok(governed) => relay::exchange(self, head, governed).await,
+            Ok(governed) => {
+                self.ignored = 0;
+                relay::exchange(self, head, governed).await
+            }
             Err(refused) => self.refuse(&refused, head, input, body).await,
         }
     }
@@ -334,8 +340,12 @@ impl Connection {
         if refused.reason == Reason::ClientClosed {
             return After::Close;
         }
-        let drain_max = self.worker.snapshot().settings.config.listen.drain_bytes_max;
-        let reusable = head.keep_alive && !refused.closes && body.drainable(input, drain_max);
+        let snapshot = self.worker.snapshot();
+        let (listen, kernel) = (&snapshot.settings.config.listen, &snapshot.settings.config.kernel);
+        let drain_max = listen.drain_bytes_max;
+        // Who does not listen has to connect again, which is where the kernel plane can refuse it.
+        let deaf = self.ignored >= kernel.ignored_429_max;
+        let reusable = head.keep_alive && !refused.closes && !deaf && body.drainable(input, drain_max);
         self.out.clear();
         let date = self.worker.date();
         answer::write_refusal(&mut self.out, &date, refused, reusable, head.method == "HEAD");

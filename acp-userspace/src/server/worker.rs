@@ -28,7 +28,7 @@ use super::runtime::{self, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
 use crate::clock::{Now, mono_ns, thread_cpu_ns, tick_ns};
-use crate::config::resolved::Issuer;
+use crate::config::resolved::{Issuer, Per};
 use crate::http::forwarded;
 use crate::http::head::HeadLimits;
 use crate::http::write::{DATE_LEN, DateCache};
@@ -75,6 +75,8 @@ pub enum Signal {
         tenant: TenantId,
         /// Who.
         who: Principal,
+        /// Whom the limit counts that told it to wait.
+        per: Per,
     },
     /// A principal of `tenant` verified on a new connection from `source`.
     Verified {

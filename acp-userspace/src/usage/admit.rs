@@ -378,7 +378,7 @@ impl<'r> Attempt<'r> {
             retry::note(&self.usage.limits, key, self.tenant, gcra::span(Duration::from_secs(secs)), self.tick)
         };
         let refused = refused(reason, &rule.id, secs);
-        Refused { limit: Some(limit), kernel: enforced_by_kernel, ignored, ..refused }
+        Refused { limit: Some(limit), kernel: enforced_by_kernel, ignored, per: rule.per, ..refused }
     }
 
     fn observe(&mut self, reason: Reason, rule: &Arc<str>) {
@@ -393,6 +393,7 @@ fn refused(reason: Reason, rule: &Arc<str>, retry_after_secs: u64) -> Refused {
         retry_after_secs: retry_after_secs.max(1),
         rule: Arc::clone(rule),
         kernel: false,
+        per: Per::User,
         ignored: false,
     }
 }

@@ -22,6 +22,8 @@ const BUILD: &[Need] = &[
 ];
 const TEST: &[Need] = &[
     Need { what: "curl", is_there: || on_path("curl"), packages: &["curl"] },
+    Need { what: "ip", is_there: || on_path("ip"), packages: &["iproute2"] },
+    Need { what: "nft", is_there: || on_path("nft"), packages: &["nftables"] },
     Need { what: "Python's venv", is_there: python::can_make_venv, packages: &["python3-venv"] },
     Need { what: "Node.js and npm", is_there: || on_path("node") && on_path("npm"), packages: &["nodejs", "npm"] },
 ];

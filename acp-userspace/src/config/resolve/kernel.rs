@@ -7,7 +7,7 @@ use super::super::mistake::Collector;
 use super::super::raw;
 use super::super::read::Key;
 use super::super::resolved::{DeclaredSource, Issuer, KernelConfig, Tenants};
-use super::{is_loopback, overlaps, within, within_time};
+use super::{is_loopback, overlaps, unique, within, within_time};
 
 pub(super) fn kernel(
     raw: &raw::Kernel,
@@ -17,15 +17,26 @@ pub(super) fn kernel(
     found: &mut Collector,
 ) -> KernelConfig {
     within_time(&raw.penalty, "1s", "60s", found);
+    within_time(&raw.learned_after, if *raw.loopback { "1s" } else { "10m" }, "24h", found);
+    unique(raw.interfaces.iter().map(|name| (name.as_str(), &name.at)), "the interface", found);
     for (index, source) in raw.source.iter().enumerate() {
         check_source(source, &raw.source[..index], raw, file, found);
     }
     KernelConfig {
         mode: *raw.mode,
+        penalties: *raw.penalties,
+        client_addresses: *raw.client_addresses,
         sources: raw.source.iter().map(|source| declared(source, issuers, found)).collect(),
+        exempt: raw.exempt.iter().map(|key| key.value).collect(),
+        learned_after: *raw.learned_after,
+        shared_sources: match raw.shared_sources.as_deref() {
+            Some(path) => files.path(path),
+            None => files.path(&file.usage.ledger).with_file_name("shared-sources"),
+        },
         loopback: *raw.loopback,
         ignored_429_max: within(&raw.ignored_429_max, 1, 10_000, found) as u32,
         penalty: *raw.penalty,
+        interfaces: raw.interfaces.iter().map(|name| name.as_str().into()).collect(),
         cgroup: raw.cgroup.as_deref().map(|path| files.path(path)),
     }
 }

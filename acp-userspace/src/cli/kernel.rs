@@ -1,0 +1,182 @@
+//! `acp kernel`: the kernel plane of a running gateway, asked over its admin socket.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+mod socket;
+
+/// Ask a running gateway whom its kernel plane refuses, and what it knows of the sources that clients come from.
+///
+/// Exit code: 0 when the gateway answered; 1 when it could not be asked, or there was nothing to pardon.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  acp kernel penalties\n  acp kernel sources --class shared --format json\n  \
+                        acp kernel pardon 198.51.100.7")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// The gateway's admin socket (`admin.socket`).
+    #[arg(long, global = true, value_name = "PATH", default_value = "/run/acp/admin.sock")]
+    socket: PathBuf,
+    /// How rows are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The penalties in force: source, step, seconds left.
+    ///
+    /// STEP is what becomes of a new connection of the source: `refuse` = reset, `silent` = dropped without an answer,
+    /// `observe` = served, and counted. OPEN is how many get through in the last second of every ten.
+    Penalties,
+    /// The sources that users verified from, the latest first.
+    ///
+    /// CLASS is `exclusive` when one user was alone there for long enough, `shared` when there were several within a
+    /// day, else `unknown`. ALONE and CONNS are how long, and on how many connections, the user seen last was alone.
+    /// Users are not named: the gateway remembers keys, not names.
+    Sources {
+        /// Only sources of this class.
+        #[arg(long, value_enum)]
+        class: Option<Class>,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        max: usize,
+    },
+    /// End the penalty of a source, and forget what it was for.
+    Pardon {
+        /// An IPv4 address, or any address of an IPv6 /64.
+        source: IpAddr,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON object per line, for machines.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Class {
+    /// Too little is known.
+    Unknown,
+    /// One user's alone.
+    Exclusive,
+    /// Several users'.
+    Shared,
+}
+
+/// A column: its head, and the key of the rows' objects.
+type Column = (&'static str, &'static str);
+
+const PENALTIES: &[Column] =
+    &[("SOURCE", "source"), ("STEP", "step"), ("SECONDS", "seconds_left"), ("OPEN", "open_max")];
+const SOURCES: &[Column] = &[
+    ("SOURCE", "source"),
+    ("CLASS", "class"),
+    ("DECLARED", "declared"),
+    ("TENANTS", "several_tenants"),
+    ("CONNS", "connections"),
+    ("ALONE", "alone_seconds"),
+    ("SEEN", "seen_seconds_ago"),
+    ("SHARED FOR", "shared_seconds_left"),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// The gateway cannot be asked, or does not know what is asked for.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Penalties => print(args, PENALTIES, &rows(args, "/kernel/penalties")?),
+        Command::Sources { class, max } => {
+            let mut rows = rows(args, &format!("/kernel/sources?max={max}"))?;
+            if let Some(class) = class.and_then(|class| class.to_possible_value()) {
+                rows.retain(|row| row["class"] == class.get_name());
+            }
+            print(args, SOURCES, &rows)
+        }
+        Command::Pardon { source } => pardon(args, *source),
+    }
+}
+
+fn pardon(args: &Args, source: IpAddr) -> anyhow::Result<ExitCode> {
+    let answer = socket::ask(&args.socket, "/kernel/pardon", Some(&json!({ "source": source })))?;
+    match answer.status {
+        204 => Ok(ExitCode::SUCCESS),
+        404 => bail!("there is no penalty on {source}"),
+        status => bail!("the gateway answered {status}: {}", String::from_utf8_lossy(&answer.body).trim_end()),
+    }
+}
+
+fn rows(args: &Args, path: &str) -> anyhow::Result<Vec<Value>> {
+    let answer = socket::ask(&args.socket, path, None)?;
+    match answer.status {
+        200 => serde_json::from_slice(&answer.body).context("the gateway's answer cannot be read"),
+        404 => bail!("this gateway has no {path}: it is of another version"),
+        status => bail!("the gateway answered {status}"),
+    }
+}
+
+fn print(args: &Args, columns: &[Column], rows: &[Value]) -> anyhow::Result<ExitCode> {
+    let text = match args.format {
+        Format::Json => rows.iter().map(|row| format!("{row}\n")).collect(),
+        Format::Table => table(columns, rows),
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read the output has had enough (`| head`).
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Rows as wide as their widest cells.
+fn table(columns: &[Column], rows: &[Value]) -> String {
+    let heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+    let cells = rows.iter().map(|row| columns.iter().map(|(_, key)| cell(&row[*key])).collect::<Vec<_>>());
+    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(cells).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect::<String>();
+        text.push_str(padded.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(yes) => if *yes { "several" } else { "-" }.to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_below_their_heads() {
+        let rows = [json!({"source": "192.0.2.1", "step": "refuse", "seconds_left": 5, "open_max": null})];
+        let expected = "SOURCE     STEP    SECONDS  OPEN\n192.0.2.1  refuse  5        -\n";
+        assert_eq!(table(PENALTIES, &rows), expected);
+        assert_eq!(table(PENALTIES, &[]), "SOURCE  STEP  SECONDS  OPEN\n");
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_there_is_named_by_its_socket() {
+        let error = socket::ask(std::path::Path::new("/nonexistent/admin.sock"), "/status", None).unwrap_err();
+        assert!(format!("{error:#}").contains("/nonexistent/admin.sock"));
+    }
+}
