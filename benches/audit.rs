@@ -19,6 +19,7 @@ use acp::config::resolved::{AuditConfig, Durability};
 use acp::control::audit_writer::{AuditWriter, Opened};
 use acp::ids::{Key128, RequestIds, TenantId, UserId};
 use acp::reason::Reason;
+use acp::safety::NO_EVIDENCE;
 use acp::usage::{Hold, HoldPart};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -96,6 +97,7 @@ impl Load {
             },
             policies: &self.policies,
             findings: &[],
+            evidence: &NO_EVIDENCE,
             arguments: Some(KeyedDigest { key_id: 1, digest: [5; 16] }),
             price_microusd: 2000,
             hold: &self.hold,
@@ -113,6 +115,7 @@ impl Load {
             settled_microusd: 2000,
             bytes: Bytes { request_in: 1024, request_out: 1024, response_in: 512, response_out: 512 },
             findings: &[],
+            evidence: &NO_EVIDENCE,
             upstream_ns: 190_000,
             total_ns: 300_000,
             edits: 0,

@@ -10,9 +10,9 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use acp::config::resolved::{ContentAction, Detector, Direction, Mode, Protocol, Route, SafetyConfig, SafetyRule};
+use acp::config::resolved::{ContentAction, Detector, Protocol, Route, SafetyConfig, SafetyRule};
 use acp::protocol::json::{Limits, Walker};
-use acp::safety::{Body, Content, RouteRules, RuleSet, Scan, screen_response};
+use acp::safety::{Body, Content, RouteRules, RuleSet, Scan, Scope, screen_response};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 struct Counting;
@@ -76,14 +76,7 @@ fn records(len: usize) -> String {
 }
 
 fn rules() -> RuleSet {
-    let rule = SafetyRule {
-        id: "bench".into(),
-        detect: Detector::ALL.to_vec(),
-        action: ContentAction::Redact,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode: Mode::Enforce,
-    };
+    let rules = vec![SafetyRule::new("bench", &Detector::ALL, ContentAction::Redact)];
     let route = Route {
         index: 0,
         name: "bench".into(),
@@ -100,7 +93,8 @@ fn rules() -> RuleSet {
         half_close: false,
         streaming: false,
     };
-    RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[Arc::new(route)]).expect("the engine compiles")
+    RuleSet::compile(&SafetyConfig { rules, ..SafetyConfig::default() }, &[Arc::new(route)])
+        .expect("the engine compiles")
 }
 
 /// The whole of it: what the pipeline does with a body.
@@ -113,7 +107,7 @@ fn walk_and_screen(body: &[u8], walker: &mut Walker, scan: &mut Scan, rules: &Ro
 
 fn safety(criterion: &mut Criterion) {
     let rules = rules();
-    let rules = rules.request(0).expect("the one route");
+    let rules = rules.request(Scope { route: 0, tool: None, tenant: "bench" }).expect("the one route");
     let (mut walker, mut scan) = (Walker::new(), Scan::default());
     let mut group = criterion.benchmark_group("safety");
     for (shape, body) in [64, 1 << 10, 8 << 10]

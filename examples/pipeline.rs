@@ -34,7 +34,7 @@ use acp::policy::{self, Argument, ArgumentView, Ask, DecisionCache, Permitted, R
 use acp::protocol::json::{Kind, Limits, Node, Walker};
 use acp::reason::Reason;
 use acp::routing::{self, Outgoing, Target};
-use acp::safety::{self, Body, Content, Scan};
+use acp::safety::{self, Body, Content, NO_EVIDENCE, Scan, Scope};
 use acp::usage::{self, AdmitError, Admitted, Hold, Plan, Settle, Usage};
 use serde_json::json;
 
@@ -255,10 +255,12 @@ impl Gateway {
         let document =
             self.walker.walk(body, &Limits::default()).map_err(|error| Stop(Layer::Safety, error.reason()))?;
         let content = Content { body: Body::Json(document), query: target.query(), path: target.rest() };
-        let rules = self.settings.rules.request(target.route().index).ok_or(Stop(Layer::Safety, Reason::Internal))?;
+        let scope = Scope { route: target.route().index, tool: Some(tool.index), tenant: &identity.tenant.tenant };
+        let rules = self.settings.rules.request(scope).ok_or(Stop(Layer::Safety, Reason::Internal))?;
         let screened = safety::screen(caller, &content, rules, &mut self.scan)
             .map_err(|refused| Stop(Layer::Safety, refused.reason))?;
         let (findings, edits) = (screened.findings().to_vec(), screened.edits().to_vec());
+        let evidence = screened.evidence().clone();
         facts.say(Layer::Safety, format_args!("{} findings, {} edits", findings.len(), edits.len()));
 
         let arguments = Arguments(document.root());
@@ -295,6 +297,7 @@ impl Gateway {
             },
             policies: &policies,
             findings: &findings,
+            evidence: &evidence,
             arguments: Some(digest),
             price_microusd: tool.price_microusd(),
             hold: &hold,
@@ -353,6 +356,7 @@ fn finish(ready: Ready, facts: &mut Facts) {
         settled_microusd: spent,
         bytes: ready.bytes,
         findings: &[],
+        evidence: &NO_EVIDENCE,
         upstream_ns: 0,
         total_ns: 0,
         edits: ready.edits,

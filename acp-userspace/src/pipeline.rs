@@ -299,13 +299,16 @@ fn screen(
     trail: &mut Trail,
 ) -> Result<Screened, Stop> {
     let content = call.content(target.query(), target.rest());
-    let rules =
-        settings.rules.request(target.route().index).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
+    let rules = settings.rules.request(trail.scope()).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
     let screened = safety::screen(caller, &content, rules, scan).map_err(|refused| {
-        trail.findings = refused.findings.into();
+        (trail.findings, trail.evidence) = (refused.findings.into(), refused.evidence);
         Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
     })?;
     trail.findings = screened.findings().into();
+    trail.evidence.clone_from(screened.evidence());
+    if trail.evidence.would_block {
+        trail.would.push((Layer::Safety, safety::BLOCK_SCORE_RULE.into(), Reason::ContentBlocked));
+    }
     trail.latency.safety = trail.lap();
     Ok(screened)
 }
@@ -395,7 +398,7 @@ fn prepare<C: Carrier>(
     let edits = admitted.permitted().screened().edits();
     let edited = edits.len() as u32;
     let sent = safety::spliced_len(body.len(), edits) as u64;
-    let ruled = settings.rules.response(target.route().index).is_some_and(|rules| !rules.is_empty());
+    let ruled = settings.rules.response(trail.scope()).is_some_and(|rules| !rules.is_empty());
     let outgoing = Outgoing {
         request_id: trail.id,
         body: (inbound.head.framing != Framing::None).then_some(sent),

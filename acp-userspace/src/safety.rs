@@ -2,8 +2,8 @@
 //! alone.
 //!
 //! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`], which reads only the `stretches` of a
-//! text that can hold one), [`detectors`] decide what stands there, [`rules`] what is done about it per route and
-//! direction, [`redact`] how the bytes change, and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
+//! text that can hold one), [`detectors`] decide what stands there, [`rules`] what is done about it for each call
+//! and direction, [`risk`] how grave it is, [`redact`] how the bytes change, and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
 //! is refused, and so is what an action would have to edit where nothing can be edited.
@@ -17,6 +17,7 @@ use crate::identity::{Authenticated, Identity};
 pub mod detectors;
 pub mod hyperscan;
 pub mod redact;
+pub mod risk;
 pub mod rules;
 pub mod scanner;
 mod screen;
@@ -24,7 +25,7 @@ mod stretches;
 pub mod validators;
 
 pub use redact::{splice, spliced_len, text_as_sent};
-pub use rules::{RouteRules, RuleError, RuleSet};
+pub use rules::{BLOCK_SCORE_RULE, RouteRules, RuleError, RuleSet, Scope, ScopeNames};
 pub use screen::{
     Body, Content, ContentRefused, FINDINGS_MAX, Match, ResponseScreened, Scan, find, screen, screen_response,
 };
@@ -47,17 +48,48 @@ pub struct Finding {
     pub detector: Detector,
     /// How many.
     pub count: u32,
-    /// The strictest action an enforced rule chose.
+    /// How sure the surest of them is, percent.
+    pub confidence: u8,
+    /// The strictest action that a rule of this mode chose.
     pub action: ContentAction,
     /// `Observe`: the action was recorded, not taken.
     pub mode: Mode,
 }
+
+/// Where a finding lies: never what stands there, nor a key that is a finding itself (THREATS A16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundAt {
+    /// The type.
+    pub detector: Detector,
+    /// `#` and a JSON pointer (RFC 6901 §6, without its percent-encoding), in which keys with a finding print as `*`;
+    /// or `body`, `form`, `path` or `query`. Keys are the caller's text.
+    pub place: String,
+}
+
+/// What a record says of findings beyond their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evidence {
+    /// The first of the places, at most [`PLACES_MAX`].
+    pub places: Vec<FoundAt>,
+    /// How grave it all is: see [`risk`].
+    pub score: u8,
+    /// `safety.block_score` would refuse it, if it did more than observe.
+    pub would_block: bool,
+}
+
+/// No finding, no evidence.
+pub static NO_EVIDENCE: Evidence = Evidence { places: Vec::new(), score: 0, would_block: false };
+
+/// Most places that a record names for one direction: enough to find the field, too few to be a copy of the document.
+pub const PLACES_MAX: usize = 8;
 
 /// Proof that the request's content was scanned and no enforced rule blocks it.
 #[derive(Debug)]
 pub struct Screened {
     auth: Authenticated,
     findings: Vec<Finding>,
+    /// There is some when there are findings.
+    evidence: Option<Box<Evidence>>,
     edits: Vec<Edit>,
 }
 
@@ -74,6 +106,12 @@ impl Screened {
         &self.findings
     }
 
+    /// Where it lies, and how grave it is.
+    #[must_use]
+    pub fn evidence(&self) -> &Evidence {
+        self.evidence.as_deref().unwrap_or(&NO_EVIDENCE)
+    }
+
     /// What will be changed before it is sent.
     #[must_use]
     pub fn edits(&self) -> &[Edit] {
@@ -83,6 +121,6 @@ impl Screened {
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(auth: Authenticated, findings: Vec<Finding>, edits: Vec<Edit>) -> Self {
-        Self { auth, findings, edits }
+        Self { auth, findings, evidence: None, edits }
     }
 }

@@ -4,7 +4,9 @@
 //! unknown texts are left out. Strings are escaped so that a terminal shows nothing but text: control characters and
 //! the ones that print as nothing or reorder their neighbours leave as `\u` escapes.
 
-use crate::audit::record::wire::{Fate, Findings, OutcomeView, Parts, RefusedView, RequestView, Texts, WouldBes};
+use crate::audit::record::wire::{
+    Fate, Findings, OutcomeView, Parts, Places, RefusedView, RequestView, Texts, WouldBes,
+};
 use crate::audit::record::{Decision, Latency, Versions};
 use crate::clock::Now;
 use crate::config::resolved::Mode;
@@ -203,7 +205,8 @@ impl Lines {
         }
         self.strings(",\"labels\":[", request.labels);
         self.strings(",\"policies\":[", request.policies);
-        self.findings(",\"findings\":[", request.findings);
+        self.findings(",\"findings\":[", request.findings, request.places);
+        self.score(",\"score\":", request.score);
         self.would(request.would);
         if let Some(arguments) = request.arguments {
             self.int(",\"arguments\":\"", u64::from(arguments.key_id));
@@ -296,7 +299,8 @@ impl Lines {
         self.int(",\"response_in\":", outcome.bytes.response_in);
         self.int(",\"response_out\":", outcome.bytes.response_out);
         self.raw("}");
-        self.findings(",\"response_findings\":[", outcome.findings);
+        self.findings(",\"response_findings\":[", outcome.findings, outcome.places);
+        self.score(",\"response_score\":", outcome.score);
         if outcome.edits > 0 {
             self.int(",\"edits\":", u64::from(outcome.edits));
         }
@@ -304,19 +308,33 @@ impl Lines {
         self.int(",\"total_ns\":", outcome.total_ns);
     }
 
-    fn findings(&mut self, key: &str, findings: Findings<'_>) {
+    fn findings(&mut self, key: &str, findings: Findings<'_>, places: Places<'_>) {
         let mut first = true;
         for finding in findings {
             self.begin(key, &mut first);
             self.word("{\"type\":", finding.detector.name());
             self.int(",\"count\":", u64::from(finding.count));
+            self.int(",\"confidence\":", u64::from(finding.confidence));
             self.word(",\"action\":", finding.action.name());
             if finding.mode == Mode::Observe {
                 self.word(",\"mode\":", "observe");
             }
+            let mut no_place = true;
+            for at in places.filter(|at| at.detector == finding.detector) {
+                self.begin(",\"at\":[", &mut no_place);
+                string(&mut self.buf, at.place);
+            }
+            self.end(no_place);
             self.raw("}");
         }
         self.end(first);
+    }
+
+    /// A risk score above 0.
+    fn score(&mut self, key: &str, score: u8) {
+        if score > 0 {
+            self.int(key, u64::from(score));
+        }
     }
 
     fn would(&mut self, would: WouldBes<'_>) {

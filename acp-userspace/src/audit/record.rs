@@ -8,7 +8,8 @@
 //! escaped when it is printed. The subject and the client's address are verified and *personal*: the log holds them
 //! sealed. *Callers'* text (the name of a tool nobody has, the `kid` of a bad token) passes [`crate::text::CallerText`]
 //! before it is stored, so that not even a ring file holds what a caller smuggled into a name (THREATS A16).
-//! Bodies, paths and arguments never come here: a path is its template, an argument its keyed digest.
+//! Bodies, paths and arguments never come here: a path is its template, an argument its keyed digest. Of a body's keys
+//! only the way to a finding does, as callers' text.
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -21,7 +22,7 @@ use crate::clock::Now;
 use crate::identity::Identity;
 use crate::ids::{Key128, RequestId};
 use crate::reason::Reason;
-use crate::safety::Finding;
+use crate::safety::{Evidence, Finding, NO_EVIDENCE};
 use crate::usage::Hold;
 
 /// Most bytes one stored entry takes. A page: a record names things, it does not carry them. Lists are cut where they
@@ -276,6 +277,8 @@ pub struct Intent<'a> {
     pub policies: &'a [Arc<str>],
     /// What safety found in the request.
     pub findings: &'a [Finding],
+    /// Where, and how grave it is.
+    pub evidence: &'a Evidence,
     /// Keyed digest of the arguments.
     pub arguments: Option<KeyedDigest>,
     /// Price of the call, micro-dollars.
@@ -311,6 +314,8 @@ pub struct Outcome<'a> {
     pub bytes: Bytes,
     /// What safety found in the answer.
     pub findings: &'a [Finding],
+    /// Where, and how grave it is.
+    pub evidence: &'a Evidence,
     /// From the intent to the answer's first byte, nanoseconds; 0 if none came.
     pub upstream_ns: u64,
     /// From the first byte of the request to the outcome, nanoseconds.
@@ -365,6 +370,8 @@ pub struct Refusal<'a> {
     pub policies: &'a [Arc<str>],
     /// What safety found.
     pub findings: &'a [Finding],
+    /// Where, and how grave it is.
+    pub evidence: &'a Evidence,
     /// Keyed digest of the arguments.
     pub arguments: Option<KeyedDigest>,
     /// Price of the call, micro-dollars; 0 if not known.
@@ -399,6 +406,7 @@ impl<'a> Refusal<'a> {
             missing_scopes: &[],
             policies: &[],
             findings: &[],
+            evidence: &NO_EVIDENCE,
             arguments: None,
             price_microusd: 0,
             would: &[],

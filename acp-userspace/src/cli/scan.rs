@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use crate::config;
-use crate::config::resolved::{ContentAction, Detector, Direction, Mode, SafetyConfig, SafetyRule};
-use crate::safety::{self, Match, RouteRules, Scan};
+use crate::config::resolved::{ContentAction, Detector, Direction, SafetyConfig, SafetyRule};
+use crate::safety::{self, Match, RouteRules, Scan, ScopeNames};
 
 /// Show what content safety finds in a text, and what would become of it. Values are not printed, only their places.
 ///
@@ -41,6 +41,12 @@ pub struct Args {
     /// With --config: the route whose rules count.
     #[arg(long, requires = "config")]
     route: Option<String>,
+    /// With --config: the tool, for rules that name tools.
+    #[arg(long, requires = "config")]
+    tool: Option<String>,
+    /// With --config: the tenant, for rules that name tenants.
+    #[arg(long, requires = "config")]
+    tenant: Option<String>,
     /// With --config: which way the text goes.
     #[arg(long, value_enum, default_value = "request", requires = "config")]
     direction: Way,
@@ -57,6 +63,9 @@ enum Way {
     Request,
     Response,
 }
+
+/// Where rules without a configuration apply.
+const ANYWHERE: ScopeNames<'_> = ScopeNames { route: "", tool: None, tenant: "" };
 
 /// A finding as it is printed.
 #[derive(Serialize)]
@@ -131,29 +140,26 @@ fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
 
 fn rules(args: &Args) -> anyhow::Result<RouteRules> {
     let (Some(file), Some(route)) = (&args.config, &args.route) else {
-        return Ok(RouteRules::compile(&everything(), "", Direction::Request)?);
+        return Ok(RouteRules::compile(&everything(), &ANYWHERE, Direction::Request)?);
     };
     let config = config::load(file).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-    if !config.routes.iter().any(|known| *known.name == **route) {
+    let Some(known) = config.routes.iter().find(|known| *known.name == **route) else {
         bail!("{} has no route {route:?}", file.display());
+    };
+    if let Some(tool) = args.tool.as_ref().filter(|tool| !known.tools.iter().any(|known| *known.name == ***tool)) {
+        bail!("route {route:?} has no tool {tool:?}");
     }
     let direction = match args.direction {
         Way::Request => Direction::Request,
         Way::Response => Direction::Response,
     };
-    Ok(RouteRules::compile(&config.safety, route, direction)?)
+    let call = ScopeNames { route, tool: args.tool.as_deref(), tenant: args.tenant.as_deref().unwrap_or_default() };
+    Ok(RouteRules::compile(&config.safety, &call, direction)?)
 }
 
 /// Every detector, with the action its confidence can bear.
 fn everything() -> SafetyConfig {
-    let rule = |action, detect: &[Detector]| SafetyRule {
-        id: "scan".into(),
-        detect: detect.to_vec(),
-        action,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode: Mode::Enforce,
-    };
+    let rule = |action, detect: &[Detector]| SafetyRule::new("scan", detect, action);
     let sure: Vec<_> = Detector::SECRETS.iter().copied().filter(|secret| *secret != Detector::GenericSecret).collect();
     let redacted = [Detector::UsSsn, Detector::CreditCard];
     let others = Detector::ALL.into_iter().filter(|one| !sure.contains(one) && !redacted.contains(one));
@@ -163,7 +169,7 @@ fn everything() -> SafetyConfig {
         rule(ContentAction::Redact, &redacted),
         rule(ContentAction::Flag, &flagged),
     ];
-    SafetyConfig { rules }
+    SafetyConfig { rules, ..SafetyConfig::default() }
 }
 
 /// Prints what `find` finds in each line, as a JSON array per line; whether anything was found.
@@ -213,7 +219,7 @@ mod tests {
     use super::*;
 
     fn found_in_lines(lines: &str) -> (bool, String) {
-        let rules = RouteRules::compile(&everything(), "", Direction::Request).expect("compiles");
+        let rules = RouteRules::compile(&everything(), &ANYWHERE, Direction::Request).expect("compiles");
         let (mut scan, mut out) = (Scan::default(), Vec::new());
         let any = each_line(&mut lines.as_bytes(), &mut out, |line| Ok(safety::find(line, &rules, &mut scan)?));
         (any.expect("searched"), String::from_utf8(out).expect("UTF-8"))
@@ -231,7 +237,7 @@ mod tests {
 
     #[test]
     fn text_names_places_and_never_values() {
-        let rules = RouteRules::compile(&everything(), "", Direction::Request).expect("compiles");
+        let rules = RouteRules::compile(&everything(), &ANYWHERE, Direction::Request).expect("compiles");
         let text = b"one\ntwo a@b.com\n\n4111111111111111";
         let found = safety::find(text, &rules, &mut Scan::default()).expect("searched");
         let mut out = Vec::new();

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::mistake::{At, Collector};
 use super::read::Fallback::{Absent, Required, Toml};
 use super::read::{FromToml, Key, Money, Size, choice, section};
-use super::resolved::{Cidr, ContentAction, Detector, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol};
+use super::resolved::{Cidr, ContentAction, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol};
 
 section! {
     /// The whole file.
@@ -160,6 +160,10 @@ section! {
     Safety {
         /// A content rule; of several that match a finding the strictest acts.
         rule: Vec<Key<SafetyRule>> = Toml("[]"), "";
+        /// Risk score, 1 to 100, from which on content is refused whatever its findings' own rules say.
+        block_score: Option<u64> = Absent, "the score is recorded and refuses nothing";
+        /// `observe` records what `block_score` would have refused.
+        score_mode: Mode = Toml("\"enforce\""), "";
     }
 }
 
@@ -168,29 +172,27 @@ section! {
     SafetyRule {
         /// Stable id, for records.
         id: Option<String> = Absent, "`safety.rule.N`, from 0";
-        /// What it looks for.
-        detect: Vec<Key<Detector>> = Required, "";
+        /// What it looks for: types and groups of types, as docs/content-safety.md lists them.
+        detect: Vec<Key<String>> = Required, "";
         /// What happens then.
         action: ContentAction = Required, "";
+        /// Least confidence of a finding that it acts on, percent.
+        min_confidence: u64 = Toml("0"), "what may be personal is treated as if it were";
         /// Which way.
         direction: Direction = Toml("\"both\""), "what may not leave may not come back";
         /// Names of the routes it is limited to; none = all.
         routes: Vec<Key<String>> = Toml("[]"), "a rule that has to be repeated is a rule forgotten";
+        /// Ids of the tools it is limited to; none = all.
+        tools: Vec<Key<String>> = Toml("[]"), "as for routes";
+        /// Tenants it is limited to, as tokens claim them; none = all.
+        tenants: Vec<Key<String>> = Toml("[]"), "as for routes";
+        /// Names of the upstreams it is limited to; none = all.
+        upstreams: Vec<Key<String>> = Toml("[]"), "as for routes";
         /// `observe` records what the rule would have done.
         mode: Mode = Toml("\"enforce\""), "";
     }
 }
 
-choice!(Detector: "us_ssn" => Detector::UsSsn, "email" => Detector::Email,
-    "credit_card" => Detector::CreditCard, "phone" => Detector::Phone,
-    "aws_key" => Detector::AwsKey, "gcp_key" => Detector::GcpKey,
-    "azure_key" => Detector::AzureKey, "github_token" => Detector::GithubToken,
-    "gitlab_token" => Detector::GitlabToken, "slack_token" => Detector::SlackToken,
-    "stripe_key" => Detector::StripeKey, "openai_key" => Detector::OpenaiKey,
-    "anthropic_key" => Detector::AnthropicKey, "private_key" => Detector::PrivateKey,
-    "jwt" => Detector::Jwt, "connection_string" => Detector::ConnectionString,
-    "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret,
-    "swift_bic" => Detector::SwiftBic);
 choice!(ContentAction: "flag" => ContentAction::Flag, "mask" => ContentAction::Mask,
     "redact" => ContentAction::Redact, "block" => ContentAction::Block);
 choice!(Direction: "request" => Direction::Request, "response" => Direction::Response, "both" => Direction::Both);

@@ -35,7 +35,11 @@ pub(super) fn resolve(
     let identity = identity::identity(&file.identity, trust, files, found);
     let upstreams = upstream::upstreams(file, files, found);
     let routes = route::routes(file, &listen, found);
-    let safety = safety::safety(&file.safety, &routes, found);
+    let safety = safety::safety(
+        &file.safety,
+        &safety::World { routes: &routes, upstreams: &upstreams, issuers: &identity.issuers },
+        found,
+    );
     let policy = usage::policy(&file.policy, files, found);
     let usage = usage::usage(&file.usage, &routes, files, found);
     let kernel = kernel::kernel(&file.kernel, file, &identity.issuers, files, found);

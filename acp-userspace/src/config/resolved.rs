@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::places::Places;
 
 mod audit;
+mod groups;
 mod identity;
 mod kernel;
 mod listen;
@@ -20,6 +21,7 @@ mod upstream;
 mod usage;
 
 pub use audit::{AuditConfig, Durability};
+pub use groups::Group;
 pub use identity::{ClaimNames, IdentityConfig, Issuer, JwksSource, Tenants};
 pub use kernel::{DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
@@ -66,7 +68,8 @@ impl Config {
         let limits = usage.rate_limits.iter().map(|limit| limit.mode);
         let budgets = usage.budgets.iter().map(|budget| budget.mode);
         let guard = usage.loop_guard.iter().map(|guard| guard.mode);
-        let all = content.chain(limits).chain(budgets).chain(guard).chain([self.policy.mode]);
+        let score = self.safety.block_score.map(|_| self.safety.score_mode);
+        let all = content.chain(score).chain(limits).chain(budgets).chain(guard).chain([self.policy.mode]);
         all.filter(|mode| *mode == Mode::Enforce).count()
     }
 }

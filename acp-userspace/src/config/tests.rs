@@ -369,9 +369,23 @@ fn content_rules_that_never_act_are_mistakes() {
     check_added(
         "[[safety.rule]]\ndetect = [\"secret\"]\naction = \"mask\"\n",
         "safety.rule[1].detect[0]",
-        "one of \"us_ssn\"",
+        "is no type and no group; there are: all, secrets",
     );
     check_added("[[safety.rule]]\ndetect = []\naction = \"mask\"\n", "safety.rule[1].detect", "would never act");
+    let email = "[[safety.rule]]\ndetect = [\"email\"]\naction = \"mask\"\n";
+    check_added(&format!("{email}tools = [\"crm/none\"]\n"), "safety.rule[1].tools[0]", "is no tool; there are: ");
+    check_added(
+        &format!("{email}upstreams = [\"none\"]\n"),
+        "safety.rule[1].upstreams[0]",
+        "is no upstream; there are: ",
+    );
+    check_added(&format!("{email}min_confidence = 101\n"), "safety.rule[1].min_confidence", "between 0 and 100");
+    check_added(
+        "[[safety.rule]]\ndetect = [\"us_ssn\"]\naction = \"block\"\nmin_confidence = 50\n",
+        "safety.rule[1].detect",
+        "never acts: safety.rule.0",
+    );
+    check_added("[safety]\nblock_score = 101\n", "safety.block_score", "between 1 and 100");
     let observed = "[[safety.rule]]\ndetect = [\"us_ssn\"]\naction = \"redact\"\nmode = \"observe\"\n";
     assert!(read(&format!("{BASE}{observed}")).is_ok());
 }

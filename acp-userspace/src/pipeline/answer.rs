@@ -19,7 +19,7 @@ use crate::protocol::mcp;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::routing;
-use crate::safety::{self, Body, Content, Finding};
+use crate::safety::{self, Body, Content, Evidence, Finding};
 use crate::usage::{self, Hold, LimitState, Settle};
 
 /// Between two looks at whether the caller of a stream may have more of it (THREATS A18).
@@ -38,6 +38,7 @@ pub struct Governed {
     /// What the answer's head says its body is.
     kind: ContentKind,
     findings: Vec<Finding>,
+    evidence: Evidence,
 }
 
 impl std::fmt::Debug for Governed {
@@ -87,6 +88,7 @@ impl Governed {
             first_ns: 0,
             kind: ContentKind::Other,
             findings: Vec::new(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -162,7 +164,7 @@ impl Governed {
 
     /// Whether rules look at its answer.
     fn is_screened(&self) -> bool {
-        self.trail.snapshot.settings.rules.response(self.route).is_some_and(|rules| !rules.is_empty())
+        self.trail.snapshot.settings.rules.response(self.trail.scope()).is_some_and(|rules| !rules.is_empty())
     }
 
     /// How the answer with this head is passed on.
@@ -280,7 +282,7 @@ pub fn screen_answer(
         return filter_tools(core, governed, content, revision, out);
     }
     let snapshot = governed.trail.snapshot.clone();
-    let Some(rules) = snapshot.settings.rules.response(governed.route) else { return Ok(Screening::AsIs) };
+    let Some(rules) = snapshot.settings.rules.response(governed.trail.scope()) else { return Ok(Screening::AsIs) };
     let body = match core.walker.walk(content, &json::Limits::default()) {
         Ok(document) => Body::Json(document),
         Err(_) if content.is_empty() => Body::Empty,
@@ -291,10 +293,10 @@ pub fn screen_answer(
         Err(_) => Body::Raw(content),
     };
     let screened = safety::screen_response(&Content::body(body), rules, &mut core.scan).map_err(|refused| {
-        governed.findings.clone_from(&refused.findings);
+        (governed.findings, governed.evidence) = (refused.findings, refused.evidence);
         refused.reason
     })?;
-    governed.findings = screened.findings;
+    (governed.findings, governed.evidence) = (screened.findings, screened.evidence);
     if screened.edits.is_empty() {
         return Ok(Screening::AsIs);
     }
@@ -357,7 +359,7 @@ fn filter_message(
 /// an answer yet.
 pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
     let total_ns = governed.elapsed_ns(now);
-    let Governed { trail, ready, sent, status, first_ns, findings, .. } = governed;
+    let Governed { trail, ready, sent, status, first_ns, findings, evidence, .. } = governed;
     let price = trail.tool.as_ref().map_or(0, |tool| tool.price_microusd());
     let settled = if sent { price } else { 0 };
     usage::settle(ready.hold, if sent { Settle::Charge(price) } else { Settle::Release });
@@ -371,6 +373,7 @@ pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
         settled_microusd: settled,
         bytes: ready.bytes,
         findings: &findings,
+        evidence: &evidence,
         upstream_ns: first_ns.saturating_sub(trail.now.mono_ns),
         total_ns,
         edits: ready.edits,

@@ -19,7 +19,7 @@ use crate::policy::PolicyIds;
 use crate::protocol::mcp;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
-use crate::safety::Finding;
+use crate::safety::{Evidence, Finding, Scope};
 use crate::usage::{self, Hold, LimitState};
 
 /// The facts of one request, gathered in the order the layers establish them.
@@ -32,6 +32,7 @@ pub(super) struct Trail {
     pub(super) tool: Option<Arc<Tool>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) findings: SmallVec<[Finding; 4]>,
+    pub(super) evidence: Evidence,
     pub(super) policies: PolicyIds,
     pub(super) would: SmallVec<[(Layer, Arc<str>, Reason); 2]>,
     pub(super) arguments: Option<KeyedDigest>,
@@ -173,6 +174,7 @@ impl Trail {
             tool: None,
             identity: None,
             findings: SmallVec::new(),
+            evidence: Evidence::default(),
             policies: PolicyIds::new(),
             would: SmallVec::new(),
             arguments: None,
@@ -203,6 +205,15 @@ impl Trail {
         Ok(())
     }
 
+    /// What safety's rules tell this call from another by.
+    pub(super) fn scope(&self) -> Scope<'_> {
+        Scope {
+            route: self.route.unwrap_or(usize::MAX),
+            tool: self.tool.as_ref().map(|tool| tool.index),
+            tenant: self.identity.as_ref().map_or("", |identity| &identity.tenant.tenant),
+        }
+    }
+
     /// What the log is told before the request is sent.
     pub(super) fn intent<'a>(&'a self, identity: &'a Identity, hold: &'a Hold, would: &'a [WouldBe<'a>]) -> Intent<'a> {
         Intent {
@@ -213,6 +224,7 @@ impl Trail {
             call: self.call(),
             policies: &self.policies,
             findings: &self.findings,
+            evidence: &self.evidence,
             arguments: self.arguments,
             price_microusd: self.tool.as_ref().map_or(0, |tool| tool.price_microusd()),
             hold,
@@ -276,6 +288,7 @@ impl Trail {
             missing_scopes: &missing,
             policies: &self.policies,
             findings: &self.findings,
+            evidence: &self.evidence,
             arguments: self.arguments,
             price_microusd: self.tool.as_ref().map_or(0, |tool| tool.price_microusd()),
             would: &would,

@@ -211,7 +211,13 @@ fn findings_and_client_address_are_context() {
     );
     let who = identity("alice", &["tool:crm:read"], &[], json!({}));
     world.check(&who, "crm/contacts", json!({}), None, &["acp/scope"]);
-    let finding = Finding { detector: Detector::UsSsn, count: 1, action: ContentAction::Flag, mode: Mode::Enforce };
+    let finding = Finding {
+        detector: Detector::UsSsn,
+        count: 1,
+        confidence: 99,
+        action: ContentAction::Flag,
+        mode: Mode::Enforce,
+    };
     let ruling = world.screened_ruling(&who, "crm/contacts", &json!({}), &[finding], &[]);
     assert_eq!((ruling.denial, &*ruling.policies[0]), (DENIED, "clean"));
 

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Edit;
 use crate::config::resolved::{ContentAction, Detector};
@@ -26,11 +27,13 @@ pub(super) struct Change {
     pub(super) detector: Detector,
     /// [`ContentAction::Mask`] or [`ContentAction::Redact`].
     pub(super) action: ContentAction,
+    /// The rule that wants it.
+    pub(super) rule: Arc<str>,
 }
 
-/// An edit would make two keys of an object equal; the detector whose finding it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyCollision(pub(super) Detector);
+/// An edit would make two keys of an object equal; the rule that wanted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyCollision(pub(super) Arc<str>);
 
 /// Joins changes that overlap: sorted by node and place, the strictest action over the union.
 pub(super) fn join(changes: &mut Vec<Change>) {
@@ -40,7 +43,7 @@ pub(super) fn join(changes: &mut Vec<Change>) {
         if overlap {
             kept.range.end = kept.range.end.max(next.range.end);
             if next.action > kept.action {
-                (kept.action, kept.detector) = (next.action, next.detector);
+                (kept.action, kept.detector, kept.rule) = (next.action, next.detector, Arc::clone(&next.rule));
             }
         }
         overlap
@@ -111,16 +114,16 @@ fn replacement(change: &Change, text: &str) -> String {
 
 /// Whether every object still has distinct keys once its edited keys are written; looks at each object once.
 fn check_keys(document: Document<'_>, changes: &[Change]) -> Result<(), KeyCollision> {
-    let mut objects: Vec<(usize, Detector)> = changes
+    let mut objects: Vec<(usize, &Arc<str>)> = changes
         .iter()
         .filter_map(|change| {
             let key = document.node(change.node).filter(|node| node.kind() == Kind::Key)?;
-            Some((key.parent()?.index(), change.detector))
+            Some((key.parent()?.index(), &change.rule))
         })
         .collect();
     objects.sort_unstable_by_key(|(object, _)| *object);
     objects.dedup_by_key(|(object, _)| *object);
-    for (object, detector) in objects {
+    for (object, rule) in objects {
         let members = document.node(object).into_iter().flat_map(|object| object.members());
         let mut seen = HashSet::new();
         for (key, _) in members {
@@ -129,7 +132,7 @@ fn check_keys(document: Document<'_>, changes: &[Change]) -> Result<(), KeyColli
                 changes => Cow::Owned(rewritten(key, changes)),
             };
             if !seen.insert(text) {
-                return Err(KeyCollision(detector));
+                return Err(KeyCollision(Arc::clone(rule)));
             }
         }
     }

@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::redact::{self, Change};
-use super::rules::RouteRules;
+use super::rules::{BLOCK_SCORE_RULE, RouteRules};
 use super::scanner::ScannerError;
-use super::{Edit, Finding, Screened};
+use super::{Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
-use crate::protocol::json::Document;
+use crate::protocol::json::{Document, Pointers};
 use crate::reason::Reason;
 use search::{Hit, Place};
 
@@ -62,6 +62,8 @@ pub struct ContentRefused {
     pub reason: Reason,
     /// What was found until then.
     pub findings: Vec<Finding>,
+    /// Where, and how grave it is.
+    pub evidence: Evidence,
     /// The rule that blocks.
     pub rule: Option<Arc<str>>,
 }
@@ -71,6 +73,8 @@ pub struct ContentRefused {
 pub struct ResponseScreened {
     /// One entry per (type, action, mode).
     pub findings: Vec<Finding>,
+    /// Where they lie, and how grave they are.
+    pub evidence: Evidence,
     /// What is changed before it is sent.
     pub edits: Vec<Edit>,
 }
@@ -86,8 +90,9 @@ pub fn screen(
     rules: &RouteRules,
     scan: &mut Scan,
 ) -> Result<Screened, ContentRefused> {
-    let ResponseScreened { findings, edits } = screen_response(content, rules, scan)?;
-    Ok(Screened { auth, findings, edits })
+    let ResponseScreened { findings, evidence, edits } = screen_response(content, rules, scan)?;
+    let evidence = if findings.is_empty() { None } else { Some(Box::new(evidence)) };
+    Ok(Screened { auth, findings, evidence, edits })
 }
 
 /// Screens an answer that was read whole.
@@ -105,6 +110,7 @@ pub fn screen_response(
     scan.search(content, rules).map_err(|_: ScannerError| ContentRefused {
         reason: Reason::ScannerFailed,
         findings: Vec::new(),
+        evidence: Evidence::default(),
         rule: None,
     })?;
     if scan.hits.is_empty() {
@@ -139,7 +145,7 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
         detector: hit.detector,
         range: hit.range.clone(),
         confidence: hit.confidence,
-        action: rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action),
+        action: rules.action(hit.detector, hit.confidence, Mode::Enforce).map(|(action, _)| action),
     };
     Ok(scan.hits.iter().map(found).collect())
 }
@@ -147,47 +153,86 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
 /// Tallies findings and turns enforced actions into edits or a refusal.
 fn decide(hits: &[Hit], content: &Content<'_>, rules: &RouteRules) -> Result<ResponseScreened, ContentRefused> {
     let findings = tally(hits, rules);
-    let refuse = |detector| ContentRefused {
+    let score = risk::score(&findings);
+    let exceeded = rules.block_score().filter(|(bound, _)| score >= *bound).map(|(_, mode)| mode);
+    let would_block = exceeded == Some(Mode::Observe);
+    let evidence = Evidence { places: places(hits, content), score, would_block };
+    let refuse = |rule: Option<&Arc<str>>| ContentRefused {
         reason: Reason::ContentBlocked,
         findings: findings.clone(),
-        rule: rules.action(detector, Mode::Enforce).map(|(_, rule)| rule.clone()),
+        evidence: evidence.clone(),
+        rule: rule.cloned(),
     };
     let mut changes = Vec::new();
     for hit in hits {
-        let Some((action, _)) = rules.action(hit.detector, Mode::Enforce) else { continue };
-        match (action, hit.place) {
-            (ContentAction::Flag, _) => {}
+        let Some((action, rule)) = rules.action(hit.detector, hit.confidence, Mode::Enforce) else { continue };
+        let node = match (action, hit.place) {
+            (ContentAction::Flag, _) => continue,
             (ContentAction::Block, _) | (_, Place::Form | Place::Path | Place::Query) => {
-                return Err(refuse(hit.detector));
+                return Err(refuse(Some(rule)));
             }
-            (ContentAction::Mask | ContentAction::Redact, Place::Node(node)) => {
-                changes.push(Change { node, range: hit.range.clone(), detector: hit.detector, action });
-            }
-            (ContentAction::Mask | ContentAction::Redact, Place::Raw) => {
-                changes.push(Change { node: 0, range: hit.range.clone(), detector: hit.detector, action });
-            }
-        }
+            (ContentAction::Mask | ContentAction::Redact, Place::Node(node)) => node,
+            (ContentAction::Mask | ContentAction::Redact, Place::Raw) => 0,
+        };
+        changes.push(Change { node, range: hit.range.clone(), detector: hit.detector, action, rule: Arc::clone(rule) });
+    }
+    if exceeded == Some(Mode::Enforce) {
+        return Err(refuse(Some(&BLOCK_SCORE_RULE.into())));
     }
     redact::join(&mut changes);
     let edits = match content.body {
-        Body::Json(document) => redact::json(document, &changes).map_err(|collision| refuse(collision.0))?,
+        Body::Json(document) => redact::json(document, &changes).map_err(|collision| refuse(Some(&collision.0)))?,
         Body::Raw(body) => redact::raw(body, &changes),
         Body::Empty | Body::Form(_) => Vec::new(),
     };
-    Ok(ResponseScreened { findings, edits })
+    Ok(ResponseScreened { findings, evidence, edits })
 }
 
+/// Counts what was found by type, and by what becomes of it; in order of types, what is enforced first.
 fn tally(hits: &[Hit], rules: &RouteRules) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for detector in Detector::ALL {
-        let count = hits.iter().filter(|hit| hit.detector == detector).count() as u32;
+    let mut findings: Vec<Finding> = Vec::new();
+    for Hit { detector, confidence, .. } in hits {
         for mode in [Mode::Enforce, Mode::Observe] {
-            if let Some((action, _)) = rules.action(detector, mode).filter(|_| count > 0) {
-                findings.push(Finding { detector, count, action, mode });
+            let Some((action, _)) = rules.action(*detector, *confidence, mode) else { continue };
+            let same = |known: &&mut Finding| (known.detector, known.action, known.mode) == (*detector, action, mode);
+            match findings.iter_mut().find(same) {
+                Some(known) => (known.count, known.confidence) = (known.count + 1, known.confidence.max(*confidence)),
+                None => {
+                    findings.push(Finding { detector: *detector, count: 1, confidence: *confidence, action, mode });
+                }
             }
         }
     }
+    findings.sort_by_key(|f| (f.detector, f.mode == Mode::Observe, f.action));
     findings
+}
+
+/// The first places of findings, each once; keys that hold one print as `*` (THREATS A16).
+fn places(hits: &[Hit], content: &Content<'_>) -> Vec<FoundAt> {
+    let found = |place: Place| hits.binary_search_by_key(&place, |hit| hit.place).is_ok();
+    let mut pointers = Pointers::default();
+    let mut places: Vec<FoundAt> = Vec::new();
+    for of_place in hits.chunk_by(|a, b| a.place == b.place && a.detector == b.detector) {
+        let Some(Hit { detector, place, .. }) = of_place.first() else { continue };
+        if places.len() == PLACES_MAX {
+            break;
+        }
+        let place = match (*place, content.body) {
+            (Place::Node(node), Body::Json(document)) => match document.node(node) {
+                Some(node) => format!("#{}", pointers.of(node, |key| found(Place::Node(key.index())))),
+                None => continue,
+            },
+            (Place::Node(_) | Place::Raw, _) => "body".to_owned(),
+            (Place::Form, _) => "form".to_owned(),
+            (Place::Path, _) => "path".to_owned(),
+            (Place::Query, _) => "query".to_owned(),
+        };
+        let one = FoundAt { detector: *detector, place };
+        if !places.contains(&one) {
+            places.push(one);
+        }
+    }
+    places
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn need_b13_intent_and_outcome_read_as_one_record() {
     let intent = sample::with_intent(|intent| encoded(|buf| encode_intent(buf, intent)));
     let record = line(|lines| lines.request(&request_view(&intent), Some(&outcome), BOX));
     let expected: Json = serde_json::from_str(
-        r#"{
+        r###"{
         "kind": "request", "id": "req_070707070707070700000001",
         "time": "2026-11-23T12:00:00.000000Z", "mono_ns": 5000000000,
         "decision": "allow", "reason": "allowed",
@@ -52,7 +52,8 @@ fn need_b13_intent_and_outcome_read_as_one_record() {
         "token": "09090909090909090909090909090909", "sealed": {"key": 17, "box": "c2VhbGVk"}, "cookie": 41, "slot": 3,
         "route": "/tools/crm", "path": "/tools/crm/contacts", "tool": "crm/contacts", "verb": "read",
         "labels": ["patient"], "policies": ["scope:crm/contacts"],
-        "findings": [{"type": "email", "count": 2, "action": "redact"}],
+        "findings": [{"type": "email", "count": 2, "confidence": 95, "action": "redact",
+            "at": ["#/to/0/\\u{1b}[2J #########"]}], "score": 28,
         "would": [{"layer": "usage", "rule": "user", "reason": "rate_limited"}],
         "arguments": "1:05050505050505050505050505050505", "price_microusd": 2000,
         "config": "0101010101010101", "policy": "0202020202020202", "keys": 4, "generation": 6,
@@ -61,9 +62,9 @@ fn need_b13_intent_and_outcome_read_as_one_record() {
         "hold": {"id": 77, "held_microusd": 2000, "parts": [["03030303030303030303030303030303", 12, 2000]]},
         "upstream": "crm", "upstream_status": 200, "settled_microusd": 2000,
         "bytes": {"request_in": 1024, "request_out": 1030, "response_in": 512, "response_out": 512},
-        "response_findings": [{"type": "phone", "count": 1, "action": "flag", "mode": "observe"}],
+        "response_findings": [{"type": "phone", "count": 1, "confidence": 70, "action": "flag", "mode": "observe"}],
         "edits": 2, "upstream_ns": 1900000, "total_ns": 3000000
-    }"#,
+    }"###,
     )
     .unwrap();
     assert_eq!(record, expected);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::ids::{TenantId, UserId};
+use crate::safety::FoundAt;
 use crate::usage::HoldPart;
 
 /// Monday 2026-11-23 12:00:00 UTC.
@@ -39,12 +40,23 @@ pub(crate) fn who(subject: &str) -> Who<'_> {
 }
 
 pub(crate) fn finding() -> Finding {
-    Finding { detector: Detector::Email, count: 2, action: ContentAction::Redact, mode: Mode::Enforce }
+    Finding { detector: Detector::Email, count: 2, confidence: 95, action: ContentAction::Redact, mode: Mode::Enforce }
+}
+
+/// Where the finding lies; its key is hostile.
+pub(crate) fn evidence() -> Evidence {
+    let place = "#/to/0/\u{1b}[2J 078-05-1120".to_owned();
+    Evidence { places: vec![FoundAt { detector: Detector::Email, place }], score: 28, would_block: false }
 }
 
 pub(crate) fn outcome() -> Outcome<'static> {
-    const FINDINGS: [Finding; 1] =
-        [Finding { detector: Detector::Phone, count: 1, action: ContentAction::Flag, mode: Mode::Observe }];
+    const FINDINGS: [Finding; 1] = [Finding {
+        detector: Detector::Phone,
+        count: 1,
+        confidence: 70,
+        action: ContentAction::Flag,
+        mode: Mode::Observe,
+    }];
     Outcome {
         request_id: id(1),
         now: Now { wall_ns: NOON_NS + 3_000_000, mono_ns: 5_003_000_000 },
@@ -55,6 +67,7 @@ pub(crate) fn outcome() -> Outcome<'static> {
         settled_microusd: 2000,
         bytes: Bytes { request_in: 1024, request_out: 1030, response_in: 512, response_out: 512 },
         findings: &FINDINGS,
+        evidence: &NO_EVIDENCE,
         upstream_ns: 1_900_000,
         total_ns: 3_000_000,
         edits: 2,
@@ -80,6 +93,7 @@ pub(crate) fn with_intent<T>(use_it: impl FnOnce(&Intent<'_>) -> T) -> T {
         },
         policies: &policies,
         findings: &[finding()],
+        evidence: &evidence(),
         arguments: Some(KeyedDigest { key_id: 1, digest: [5; 16] }),
         price_microusd: 2000,
         hold: &hold,

@@ -15,7 +15,7 @@ use crate::clock::Now;
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::ids::{Key128, RequestId};
 use crate::reason::Reason;
-use crate::safety::Finding;
+use crate::safety::{Evidence, Finding, FoundAt};
 use crate::text::CallerText;
 use crate::usage::HoldPart;
 
@@ -23,7 +23,7 @@ mod cursor;
 mod lists;
 
 use cursor::{Reader, Writer};
-pub use lists::{Findings, Parts, Texts, WouldBes};
+pub use lists::{Findings, Parts, PlaceView, Places, Texts, WouldBes};
 
 /// Most bytes of one text. OpenID Connect Core §2 bounds `sub` at 255 characters; the other texts are names.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -38,7 +38,7 @@ const ATTACHED: u8 = 5;
 pub const MARK_BYTES_MAX: usize = 16;
 
 /// Changes whenever the meaning of a stored byte does.
-const WIRE_VERSION: u64 = 1;
+const WIRE_VERSION: u64 = 2;
 
 /// Names the layout: the wire version and every enum that is stored by number.
 #[must_use]
@@ -86,6 +86,10 @@ pub struct RequestView<'a> {
     pub policies: Texts<'a>,
     /// Findings in the request.
     pub findings: Findings<'a>,
+    /// Where they lie.
+    pub places: Places<'a>,
+    /// How grave they are.
+    pub score: u8,
     /// Would-be decisions.
     pub would: WouldBes<'a>,
     /// Keyed digest of the arguments.
@@ -144,6 +148,8 @@ pub struct OutcomeView<'a> {
     pub settled_microusd: u64,
     pub bytes: Bytes,
     pub findings: Findings<'a>,
+    pub places: Places<'a>,
+    pub score: u8,
     pub upstream_ns: u64,
     pub total_ns: u64,
     pub edits: u32,
@@ -164,7 +170,7 @@ pub fn encode_intent(buf: &mut [u8], intent: &Intent<'_>) -> usize {
     w.latency(&intent.latency);
     w.u64(intent.hold.id);
     w.parts(&intent.hold.parts);
-    w.findings(intent.findings);
+    w.found(intent.findings, intent.evidence);
     w.texts(intent.policies.iter().map(|p| &**p));
     w.texts(intent.call.labels.iter().map(|l| &**l));
     w.would(intent.would);
@@ -192,7 +198,7 @@ pub fn encode_refusal(buf: &mut [u8], refusal: &Refusal<'_>) -> usize {
         w.text(&CallerText::new(text).printable());
     }
     w.texts(refusal.missing_scopes.iter().copied());
-    w.findings(refusal.findings);
+    w.found(refusal.findings, refusal.evidence);
     w.texts(refusal.policies.iter().map(|p| &**p));
     w.texts(refusal.call.labels.iter().map(|l| &**l));
     w.would(refusal.would);
@@ -215,7 +221,7 @@ pub fn encode_outcome(buf: &mut [u8], outcome: &Outcome<'_>) -> usize {
     }
     w.u32(outcome.edits);
     w.text(outcome.upstream);
-    w.findings(outcome.findings);
+    w.found(outcome.findings, outcome.evidence);
     w.finish(flag)
 }
 
@@ -265,7 +271,7 @@ fn decode_request<'a>(r: &mut Reader<'a>, sent: bool) -> Option<RequestView<'a>>
     let versions = r.versions()?;
     let latency = r.latency()?;
     let fate = if sent { decode_sent(r)? } else { decode_refused(r)? };
-    let findings = r.findings()?;
+    let (score, findings, places) = (r.u8()?, r.findings()?, r.places()?);
     let (policies, labels) = (r.texts()?, r.texts()?);
     let would = r.would()?;
     Some(RequestView {
@@ -280,6 +286,8 @@ fn decode_request<'a>(r: &mut Reader<'a>, sent: bool) -> Option<RequestView<'a>>
         labels,
         policies,
         findings,
+        places,
+        score,
         would,
         arguments,
         price_microusd,
@@ -319,7 +327,7 @@ fn decode_outcome<'a>(r: &mut Reader<'a>) -> Option<OutcomeView<'a>> {
     let (upstream_ns, total_ns) = (r.u64()?, r.u64()?);
     let edits = r.u32()?;
     let upstream = r.text()?;
-    let findings = r.findings()?;
+    let (score, findings, places) = (r.u8()?, r.findings()?, r.places()?);
     Some(OutcomeView {
         request_id,
         now,
@@ -330,6 +338,8 @@ fn decode_outcome<'a>(r: &mut Reader<'a>) -> Option<OutcomeView<'a>> {
         settled_microusd,
         bytes,
         findings,
+        places,
+        score,
         upstream_ns,
         total_ns,
         edits,

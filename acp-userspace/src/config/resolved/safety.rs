@@ -7,8 +7,12 @@ use super::Mode;
 /// `[safety]`.
 #[derive(Debug, Default)]
 pub struct SafetyConfig {
-    /// Rules in file order; of several that match a finding the strictest acts (block > redact > mask > flag).
+    /// Rules in file order; of several that match a finding the strictest acts ([`ContentAction`] says the order).
     pub rules: Vec<SafetyRule>,
+    /// Risk score from which on content is refused, 1..=100; `None` = it is recorded only.
+    pub block_score: Option<u8>,
+    /// Whether `block_score` refuses, or records what it would have refused.
+    pub score_mode: Mode,
 }
 
 /// One `[[safety.rule]]`.
@@ -20,12 +24,36 @@ pub struct SafetyRule {
     pub detect: Vec<Detector>,
     /// What happens.
     pub action: ContentAction,
+    /// Least confidence of a finding it acts on, percent.
+    pub min_confidence: u8,
     /// Which way.
     pub direction: Direction,
-    /// Route names it is limited to; empty = all.
+    /// Names of the routes it is limited to; empty = all. A limit to upstreams is one to the routes that lead there.
     pub routes: Vec<String>,
+    /// Tool ids it is limited to; empty = all, and what calls no tool.
+    pub tools: Vec<String>,
+    /// Tenants it is limited to, as tokens claim them; empty = all.
+    pub tenants: Vec<String>,
     /// Enforce or observe.
     pub mode: Mode,
+}
+
+impl SafetyRule {
+    /// An enforced rule for everything, whatever the confidence, both ways, everywhere.
+    #[must_use]
+    pub fn new(id: &str, detect: &[Detector], action: ContentAction) -> Self {
+        Self {
+            id: id.into(),
+            detect: detect.to_vec(),
+            action,
+            min_confidence: 0,
+            direction: Direction::Both,
+            routes: Vec::new(),
+            tools: Vec::new(),
+            tenants: Vec::new(),
+            mode: Mode::Enforce,
+        }
+    }
 }
 
 /// Declares [`Detector`]: what each is, its number, its name in configuration and records, its label in reports.

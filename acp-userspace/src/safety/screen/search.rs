@@ -323,15 +323,17 @@ fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
     Ok(())
 }
 
-/// Nothing is reported twice: what lies within something at least as sure goes, unless a stricter action is meant for it.
+/// What no rule heeds goes. Nothing is reported twice: what lies within something at least as sure goes, unless a stricter
+/// action is meant for it.
 fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
     let key =
         |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
+    hits.retain(|hit| rules.heeds(hit.detector, hit.confidence));
     if hits.len() < 2 {
         return;
     }
     hits.sort_by_key(key);
-    let action = |hit: &Hit| rules.action(hit.detector, Mode::Enforce).map(|(action, _)| action);
+    let action = |hit: &Hit| rules.action(hit.detector, hit.confidence, Mode::Enforce).map(|(action, _)| action);
     hits.dedup_by(|hit, kept| {
         let within = hit.place == kept.place && hit.range.end <= kept.range.end;
         within && hit.confidence <= kept.confidence && action(hit) <= action(kept)

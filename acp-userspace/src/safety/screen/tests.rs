@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::search::BLOCK_BYTES;
 use super::*;
-use crate::config::resolved::{Direction, SafetyConfig, SafetyRule};
+use crate::config::resolved::{SafetyConfig, SafetyRule};
 use crate::protocol::json::{Limits, Walker};
 use crate::safety::{RuleSet, rules::tests::route, splice, text_as_sent};
 
@@ -19,15 +19,12 @@ fn rules(action: ContentAction, mode: Mode) -> &'static RuleSet {
 }
 
 fn compile(action: ContentAction, mode: Mode) -> RuleSet {
-    let rule = SafetyRule {
-        id: "rule".into(),
-        detect: Detector::ALL.to_vec(),
-        action,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode,
-    };
-    RuleSet::compile(&SafetyConfig { rules: vec![rule] }, &[route(0, "r")]).expect("compiles")
+    let rule = SafetyRule { mode, ..SafetyRule::new("rule", &Detector::ALL, action) };
+    compiled(SafetyConfig { rules: vec![rule], ..SafetyConfig::default() })
+}
+
+fn compiled(config: SafetyConfig) -> RuleSet {
+    RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
 }
 
 fn screened(content: &Content<'_>, action: ContentAction) -> Result<ResponseScreened, ContentRefused> {
@@ -137,10 +134,10 @@ fn keys_are_edited_unless_two_would_become_one() {
 
 #[test]
 fn a_word_in_a_members_name_announces_its_value_and_no_other() {
-    check(r#"{"bic": "CHASUS33", "x": "CHASUS33"}"#, Redact, r#"{"bic": "[REDACTED:swift_bic]", "x": "CHASUS33"}"#);
-    check(r#"{"\u0062ic": ["CHASUS33", {}]}"#, Redact, r#"{"\u0062ic": ["[REDACTED:swift_bic]", {}]}"#);
-    check(r#"{"swift/bic": "\tCHASUS33"}"#, Redact, r#"{"swift/bic": "\t[REDACTED:swift_bic]"}"#);
-    check(r#"{"BIC CHASUS33": 1}"#, Redact, r#"{"BIC [REDACTED:swift_bic]": 1}"#);
+    check(r#"{"bic": "CHASUS33", "x": "CHASUS33"}"#, Redact, r#"{"bic": "[REDACTED:SWIFT_BIC]", "x": "CHASUS33"}"#);
+    check(r#"{"\u0062ic": ["CHASUS33", {}]}"#, Redact, r#"{"\u0062ic": ["[REDACTED:SWIFT_BIC]", {}]}"#);
+    check(r#"{"swift/bic": "\tCHASUS33"}"#, Redact, r#"{"swift/bic": "\t[REDACTED:SWIFT_BIC]"}"#);
+    check(r#"{"BIC CHASUS33": 1}"#, Redact, r#"{"BIC [REDACTED:SWIFT_BIC]": 1}"#);
     assert_eq!(edited(r#"{"bic": {"x": "CHASUS33"}, "y": "CHASUS33"}"#, Redact).1, 0);
     let far = format!(r#"{{"{}bic": "CHASUS33"}}"#, "x".repeat(128));
     assert_eq!(edited(&far, Redact).1, 0);
@@ -161,19 +158,12 @@ fn a_flag_changes_nothing_and_a_block_refuses() {
 
 #[test]
 fn where_findings_overlap_the_strictest_action_covers_both() {
-    let rule = |detector, action| SafetyRule {
-        id: "rule".into(),
-        detect: vec![detector],
-        action,
-        direction: Direction::Both,
-        routes: Vec::new(),
-        mode: Mode::Enforce,
-    };
+    let rule = |detector, action| SafetyRule::new("rule", &[detector], action);
     let body = b"from 415-555-0132@example.com";
     let content = Content::body(Body::Raw(body));
     let outcome = |phone, email| {
-        let config = SafetyConfig { rules: vec![rule(Detector::Phone, phone), rule(Detector::Email, email)] };
-        let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
+        let rules = vec![rule(Detector::Phone, phone), rule(Detector::Email, email)];
+        let rules = compiled(SafetyConfig { rules, ..SafetyConfig::default() });
         let screened = screen_response(&content, rules.request(0).unwrap(), &mut Scan::default()).unwrap();
         let mut out = Vec::new();
         splice(body, &screened.edits, &mut out).unwrap();
@@ -181,6 +171,60 @@ fn where_findings_overlap_the_strictest_action_covers_both() {
     };
     assert_eq!(outcome(Mask, Redact), ("from [REDACTED:EMAIL]".into(), 1), "the number is part of the address");
     assert_eq!(outcome(Redact, Mask), ("from [REDACTED:PHONE]".into(), 2), "its rule is the stricter one");
+}
+
+#[test]
+fn a_finding_below_every_rules_confidence_is_none() {
+    let rule =
+        |min_confidence, action| SafetyRule { min_confidence, ..SafetyRule::new("rule", &[Detector::Email], action) };
+    let content = Content::body(Body::Raw(b"mail a@b.com"));
+    let outcome = |rule| {
+        let rules = compiled(SafetyConfig { rules: vec![rule], ..SafetyConfig::default() });
+        screen_response(&content, rules.request(0).unwrap(), &mut Scan::default())
+    };
+    assert_eq!(outcome(rule(96, Block)), Ok(ResponseScreened::default()));
+    assert_eq!(outcome(rule(95, Block)).unwrap_err().findings[0].confidence, 95);
+}
+
+#[test]
+fn a_score_refuses_what_its_parts_would_not() {
+    let config = |block_score, score_mode| SafetyConfig {
+        rules: vec![SafetyRule::new("rule", &Detector::ALL, Flag)],
+        block_score: Some(block_score),
+        score_mode,
+    };
+    let content = Content::body(Body::Raw(b"mail a@b.com, card 4111111111111111"));
+    let outcome = |block_score, mode| {
+        let rules = compiled(config(block_score, mode));
+        screen_response(&content, rules.request(0).unwrap(), &mut Scan::default())
+    };
+    let passed = outcome(100, Mode::Enforce).unwrap();
+    let score = passed.evidence.score;
+    assert!((80..100).contains(&score) && !passed.evidence.would_block, "{score}");
+    let refused = outcome(score, Mode::Enforce).unwrap_err();
+    assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some("safety.block_score")));
+    assert_eq!(refused.evidence.score, score);
+    assert!(outcome(score, Mode::Observe).unwrap().evidence.would_block);
+    assert!(outcome(score + 1, Mode::Enforce).is_ok());
+}
+
+#[test]
+fn threat_a16_places_are_few_and_hide_found_keys() {
+    let body = r#"{"list":[0,{"a@b.com":{"m":"c@d.org and e@f.org","n":"078-05-1120"}}],"q":["g@h.org"]}"#;
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).unwrap();
+    let found = |content: &Content<'_>| screened(content, Flag).unwrap().evidence.places;
+    let places = found(&Content::body(Body::Json(document)));
+    let places: Vec<_> = places.iter().map(|found| (found.detector.name(), &*found.place)).collect();
+    let expected = [("email", "#/list/1/*"), ("email", "#/list/1/*/m"), ("us_ssn", "#/list/1/*/n"), ("email", "#/q/0")];
+    assert_eq!(places, expected);
+
+    let many = format!("[{}]", vec!["\"a@b.com\""; 100].join(","));
+    let document = walker.walk(many.as_bytes(), &Limits::default()).unwrap();
+    assert_eq!(found(&Content::body(Body::Json(document))).len(), PLACES_MAX);
+    let content = Content { body: Body::Form(b"m=a%40b.com"), query: Some("m=a%40b.com"), path: "users/a@b.com" };
+    let places: Vec<_> = found(&content).into_iter().map(|found| found.place).collect();
+    assert_eq!(places, ["form", "path", "query"]);
 }
 
 #[test]

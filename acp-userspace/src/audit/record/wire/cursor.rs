@@ -144,7 +144,7 @@ impl<'b> Writer<'b> {
         let start = self.at;
         self.u16(0);
         for (n, item) in items.enumerate() {
-            // Two bytes stay free for each of the at most three lists that follow.
+            // Two bytes stay free for each of the at most four lists that follow.
             if n == LIST_MAX || self.at + size(&item) + 8 > self.buf.len() {
                 self.truncated = true;
                 break;
@@ -173,13 +173,28 @@ impl<'b> Writer<'b> {
         );
     }
 
-    pub(super) fn findings(&mut self, findings: &[Finding]) {
+    /// Score, findings, places.
+    pub(super) fn found(&mut self, findings: &[Finding], evidence: &Evidence) {
+        self.u8(evidence.score);
         self.list(
             findings.iter(),
             |_| lists::FINDING_BYTES,
             |w, f| {
-                w.bytes(&[f.detector as u8, action_code(f.action), u8::from(f.mode == Mode::Observe)]);
+                w.bytes(&[f.detector as u8, action_code(f.action), u8::from(f.mode == Mode::Observe), f.confidence]);
                 w.u32(f.count);
+            },
+        );
+        self.places(&evidence.places);
+    }
+
+    fn places(&mut self, places: &[FoundAt]) {
+        let printable = |found: &FoundAt| (found.detector, CallerText::new(&found.place).printable().into_owned());
+        self.list(
+            places.iter().map(printable),
+            |(_, place)| 3 + place.len(),
+            |w, (detector, place)| {
+                w.u8(detector as u8);
+                w.text(&place);
             },
         );
     }
@@ -332,6 +347,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn findings(&mut self) -> Option<Findings<'a>> {
         self.list().map(Findings)
+    }
+
+    pub(super) fn places(&mut self) -> Option<Places<'a>> {
+        self.list().map(Places)
     }
 
     pub(super) fn would(&mut self) -> Option<WouldBes<'a>> {

@@ -4,7 +4,7 @@ use super::cursor::{Reader, action_of};
 use super::*;
 
 pub(super) const PART_BYTES: usize = 32;
-pub(super) const FINDING_BYTES: usize = 7;
+pub(super) const FINDING_BYTES: usize = 8;
 
 /// Texts: labels, policy ids, scopes.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +38,39 @@ impl Iterator for Findings<'_> {
     type Item = Finding;
 
     fn next(&mut self) -> Option<Finding> {
-        let [detector, action, mode] = self.0.array()?;
+        let [detector, action, mode, confidence] = self.0.array()?;
         Some(Finding {
-            detector: *Detector::ALL.iter().find(|d| **d as u8 == detector)?,
+            detector: detector_of(detector)?,
             action: action_of(action)?,
             mode: if mode == 0 { Mode::Enforce } else { Mode::Observe },
+            confidence,
             count: self.0.u32()?,
         })
+    }
+}
+
+fn detector_of(code: u8) -> Option<Detector> {
+    Detector::ALL.into_iter().find(|detector| *detector as u8 == code)
+}
+
+/// Where findings lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a>(pub(super) Reader<'a>);
+
+/// One place of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlaceView<'a> {
+    /// The type.
+    pub detector: Detector,
+    /// Callers' text, printable.
+    pub place: &'a str,
+}
+
+impl<'a> Iterator for Places<'a> {
+    type Item = PlaceView<'a>;
+
+    fn next(&mut self) -> Option<PlaceView<'a>> {
+        Some(PlaceView { detector: detector_of(self.0.u8()?)?, place: self.0.text()? })
     }
 }
 

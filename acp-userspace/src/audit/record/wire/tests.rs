@@ -22,6 +22,8 @@ fn an_intent_reads_back_as_it_was_written() {
         assert!(view.labels.eq(intent.call.labels.iter().map(|l| &**l)));
         assert!(view.policies.eq(intent.policies.iter().map(|p| &**p)));
         assert!(view.findings.eq(intent.findings.iter().copied()));
+        let places: Vec<_> = view.places.map(|found| (found.detector, found.place)).collect();
+        assert_eq!((view.score, &*places), (28, &[(Detector::Email, "#/to/0/\\u{1b}[2J #########")][..]));
         assert!(view.would.eq(intent.would.iter().copied()));
         assert_eq!((view.versions, view.latency, view.arguments), (intent.versions, intent.latency, intent.arguments));
         let Fate::Sent { hold_id, parts } = view.fate else { panic!("it was sent") };
@@ -115,13 +117,17 @@ proptest! {
 fn drain(bytes: &[u8]) {
     match decode(bytes) {
         Some(Entry::Request(view)) => {
-            let lists = view.labels.count() + view.policies.count() + view.findings.count() + view.would.count();
+            let lists = view.labels.count()
+                + view.policies.count()
+                + view.findings.count()
+                + view.places.count()
+                + view.would.count();
             if let Fate::Sent { parts, .. } = view.fate {
                 assert!(parts.count() <= bytes.len());
             }
             assert!(lists <= bytes.len());
         }
-        Some(Entry::Outcome(view)) => assert!(view.findings.count() <= bytes.len()),
+        Some(Entry::Outcome(view)) => assert!(view.findings.count() + view.places.count() <= bytes.len()),
         _ => {}
     }
 }
