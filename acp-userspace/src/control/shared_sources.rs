@@ -3,10 +3,10 @@
 //! A line per source: its address (the first of an IPv6 /64), until when several users share it, and until when several
 //! tenants do, in seconds since the Unix epoch; 0 = they never did. Lines are appended as sources are found shared, and
 //! the last line of a source counts; a line that cannot be read, such as one that a crash cut off, is passed over and
-//! counted. At start, and when it has grown to [`LINES_MAX`], the file is written anew with what still holds.
+//! counted. At start, and when it has grown to `LINES_MAX`, the file is written anew with what still holds.
 //!
 //! The clock on disk is the wall's, the book's the monotonic one: a wall clock set back lets a source be shared for
-//! longer, but never for more than [`AHEAD_MAX_NS`]; one set ahead may forget it, which costs a penalty that its first
+//! longer, but never for more than `AHEAD_MAX_NS`; one set ahead may forget it, which costs a penalty that its first
 //! other user ends.
 
 use std::collections::HashMap;
