@@ -34,7 +34,7 @@ use acp::policy::{self, Argument, ArgumentView, Ask, DecisionCache, Permitted, R
 use acp::protocol::json::{Kind, Limits, Node, Walker};
 use acp::reason::Reason;
 use acp::routing::{self, Outgoing, Target};
-use acp::safety::{self, Body, Content, NO_EVIDENCE, Scan, Scope};
+use acp::safety::{self, Body, Caller, Content, NO_EVIDENCE, Scan, Scope};
 use acp::usage::{self, AdmitError, Admitted, Hold, Plan, Settle, Usage};
 use serde_json::json;
 
@@ -257,7 +257,8 @@ impl Gateway {
         let content = Content { body: Body::Json(document), query: target.query(), path: target.rest() };
         let scope = Scope { route: target.route().index, tool: Some(tool.index), tenant: &identity.tenant.tenant };
         let rules = self.settings.rules.request(scope).ok_or(Stop(Layer::Safety, Reason::Internal))?;
-        let screened = safety::screen(caller, &content, rules, &mut self.scan)
+        let party = Caller::new(&identity, &tool.name, "", facts.now);
+        let screened = safety::screen(caller, &party, &content, rules, &mut self.scan)
             .map_err(|refused| Stop(Layer::Safety, refused.reason))?;
         let (findings, edits) = (screened.findings().to_vec(), screened.edits().to_vec());
         let evidence = screened.evidence().clone();

@@ -16,6 +16,8 @@ mod backend;
 mod bad_input;
 #[path = "e2e/client.rs"]
 mod client;
+#[path = "e2e/content.rs"]
+mod content;
 #[path = "corpora.rs"]
 mod corpora;
 #[path = "e2e/dev_checks.rs"]

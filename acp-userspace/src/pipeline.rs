@@ -206,7 +206,7 @@ async fn decide<C: Carrier>(
 
     let reservation = core.borrow().ring.reserve(permitted.identity().tenant_key).map_err(Stop::unrecorded)?;
     let admitted = admit(core, permitted, settings, route, inbound, carrier, trail).await?;
-    prepare(reservation, admitted, tool_list, &target, settings, inbound, carrier, trail)
+    prepare(reservation, admitted, tool_list, &target, inbound, carrier, trail)
 }
 
 /// A 405 names the methods that would do (RFC 9110 §15.5.6).
@@ -303,12 +303,16 @@ fn screen(
 ) -> Result<Screened, Stop> {
     let content = call.content(target.query(), target.rest());
     let rules = settings.rules.request(trail.scope()).ok_or_else(|| Stop::new(Layer::Safety, Reason::Internal))?;
-    let screened = safety::screen(caller, &content, rules, scan).map_err(|refused| {
+    let identity = Arc::clone(caller.identity());
+    let tool = trail.tool.as_ref().map_or("", |tool| &tool.name);
+    let party = safety::Caller::new(&identity, tool, call.root(), trail.now);
+    let screened = safety::screen(caller, &party, &content, rules, scan).map_err(|refused| {
         (trail.findings, trail.evidence) = (refused.findings.into(), refused.evidence);
         Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
     })?;
     trail.findings = screened.findings().into();
     trail.evidence.clone_from(screened.evidence());
+    trail.restored = screened.restored().to_vec();
     if trail.evidence.would_block {
         trail.would.push((Layer::Safety, safety::BLOCK_SCORE_RULE.into(), Reason::ContentBlocked));
     }
@@ -387,13 +391,11 @@ async fn admit<C: Carrier>(
 }
 
 /// Writes the upstream's request and logs the intent: the last step before bytes may leave.
-#[expect(clippy::too_many_arguments, reason = "the end of the line, where everything comes together")]
 fn prepare<C: Carrier>(
     reservation: Reservation,
     admitted: Admitted,
     tool_list: Option<Revision>,
     target: &Target<'_, '_>,
-    settings: &Settings,
     inbound: &Inbound<'_, '_>,
     carrier: &mut C,
     trail: &mut Trail,
@@ -402,7 +404,7 @@ fn prepare<C: Carrier>(
     let edits = admitted.permitted().screened().edits();
     let edited = edits.len() as u32;
     let sent = safety::spliced_len(body.len(), edits) as u64;
-    let ruled = settings.rules.response(trail.scope()).is_some_and(|rules| !rules.is_empty());
+    let ruled = trail.answer_is_screened();
     let outgoing = Outgoing {
         request_id: trail.id,
         body: (inbound.head.framing != Framing::None).then_some(sent),

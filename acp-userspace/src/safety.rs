@@ -3,7 +3,7 @@
 //!
 //! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`], which reads only the `stretches` of a
 //! text that can hold one), [`detectors`] decide what stands there, [`rules`] what is done about it for each call
-//! and direction, [`risk`] how grave it is, [`redact`] how the bytes change, and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
+//! and direction, [`risk`] how grave it is, [`redact`] how the bytes change ([`tokenise`] into what can be turned back), and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
 //! is refused, and so is what an action would have to edit where nothing can be edited.
@@ -22,13 +22,16 @@ pub mod rules;
 pub mod scanner;
 mod screen;
 mod stretches;
+pub mod tokenise;
 pub mod validators;
 
 pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{BLOCK_SCORE_RULE, RouteRules, RuleError, RuleSet, Scope, ScopeNames};
 pub use screen::{
-    Body, Content, ContentRefused, FINDINGS_MAX, Match, ResponseScreened, Scan, find, screen, screen_response,
+    Body, Content, ContentRefused, FINDINGS_MAX, Match, ResponseScreened, Scan, find, risk_of, screen, screen_response,
 };
+
+pub use tokenise::{Caller, Restored};
 
 /// One change to a body, spliced by routing. Ranges lie in the original bytes, do not overlap, and rise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,13 +86,20 @@ pub static NO_EVIDENCE: Evidence = Evidence { places: Vec::new(), score: 0, woul
 /// Most places that a record names for one direction: enough to find the field, too few to be a copy of the document.
 pub const PLACES_MAX: usize = 8;
 
+/// What most requests have none of.
+#[derive(Debug)]
+struct Aside {
+    evidence: Evidence,
+    restored: Vec<Restored>,
+}
+
 /// Proof that the request's content was scanned and no enforced rule blocks it.
 #[derive(Debug)]
 pub struct Screened {
     auth: Authenticated,
     findings: Vec<Finding>,
     /// There is some when there are findings.
-    evidence: Option<Box<Evidence>>,
+    aside: Option<Box<Aside>>,
     edits: Vec<Edit>,
 }
 
@@ -109,7 +119,13 @@ impl Screened {
     /// Where it lies, and how grave it is.
     #[must_use]
     pub fn evidence(&self) -> &Evidence {
-        self.evidence.as_deref().unwrap_or(&NO_EVIDENCE)
+        self.aside.as_ref().map_or(&NO_EVIDENCE, |aside| &aside.evidence)
+    }
+
+    /// The values that go out in clear, and have to become tokens again in the answer.
+    #[must_use]
+    pub fn restored(&self) -> &[Restored] {
+        self.aside.as_ref().map_or(&[], |aside| &aside.restored)
     }
 
     /// What will be changed before it is sent.
@@ -121,6 +137,6 @@ impl Screened {
     /// For tests of later layers only.
     #[cfg(test)]
     pub(crate) fn for_test(auth: Authenticated, findings: Vec<Finding>, edits: Vec<Edit>) -> Self {
-        Self { auth, findings, evidence: None, edits }
+        Self { auth, findings, aside: None, edits }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use crate::config;
-use crate::config::resolved::{ContentAction, Detector, Direction, SafetyConfig, SafetyRule};
+use crate::config::resolved::{ContentAction, Detector, Direction, Mode, SafetyConfig, SafetyRule};
 use crate::safety::{self, Match, RouteRules, Scan, ScopeNames};
 
 /// Show what content safety finds in a text, and what would become of it. Values are not printed, only their places.
@@ -81,6 +81,16 @@ struct Found {
     detector: &'static str,
 }
 
+/// One text with `--format json`.
+#[derive(Serialize)]
+struct Report {
+    findings: Vec<Found>,
+    /// Risk score, 0 to 100.
+    score: u8,
+    /// The score alone refuses it.
+    blocked: bool,
+}
+
 impl From<&Match> for Found {
     fn from(found: &Match) -> Self {
         let Match { detector, range, confidence, action } = found;
@@ -120,9 +130,18 @@ fn scan(args: &Args) -> anyhow::Result<bool> {
         let mut text = Vec::new();
         input.read_to_end(&mut text).context("the text cannot be read")?;
         let found = safety::find(&text, &rules, &mut scan)?;
+        let (score, exceeded) = safety::risk_of(&found, &rules);
         match args.format {
-            Format::Json => print_json(&found, &mut out)?,
-            Format::Text => print_text(&text, &found, &mut out)?,
+            Format::Json => {
+                let blocked = exceeded == Some(Mode::Enforce);
+                let report = Report { findings: found.iter().map(Found::from).collect(), score, blocked };
+                serde_json::to_writer(&mut out, &report)?;
+                out.write_all(b"\n")?;
+            }
+            Format::Text => {
+                print_text(&text, &found, &mut out)?;
+                print_score(score, exceeded, &mut out)?;
+            }
         }
         !found.is_empty()
     };
@@ -214,6 +233,16 @@ fn print_text(text: &[u8], found: &[Match], out: &mut impl Write) -> anyhow::Res
     Ok(())
 }
 
+/// `score N`, and what that means.
+fn print_score(score: u8, exceeded: Option<Mode>, out: &mut impl Write) -> anyhow::Result<()> {
+    let meaning = match exceeded {
+        None => "",
+        Some(Mode::Enforce) => ": refused by safety.block_score",
+        Some(Mode::Observe) => ": safety.block_score would refuse it",
+    };
+    Ok(writeln!(out, "score {score}{meaning}")?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,5 +274,21 @@ mod tests {
         let out = String::from_utf8(out).expect("UTF-8");
         let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(lines, ["2:5 EMAIL email 95 % flag", "4:1 CREDIT_CARD credit_card 95 % redact"]);
+    }
+
+    #[test]
+    fn the_score_is_that_of_the_enforced_rules() {
+        let score = |block_score, text: &[u8]| {
+            let config = SafetyConfig { block_score, ..everything() };
+            let rules = RouteRules::compile(&config, &ANYWHERE, Direction::Request).expect("compiles");
+            let found = safety::find(text, &rules, &mut Scan::default()).expect("searched");
+            let (score, exceeded) = safety::risk_of(&found, &rules);
+            let mut out = Vec::new();
+            print_score(score, exceeded, &mut out).expect("printed");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert_eq!(score(None, b"clean"), "score 0\n");
+        assert_eq!(score(Some(50), b"a@b.com"), "score 28\n");
+        assert_eq!(score(Some(28), b"a@b.com"), "score 28: refused by safety.block_score\n");
     }
 }

@@ -166,6 +166,52 @@ section! {
         block_score: Option<u64> = Absent, "the score is recorded and refuses nothing";
         /// `observe` records what `block_score` would have refused.
         score_mode: Mode = Toml("\"enforce\""), "";
+        /// What `tokenize` and `pseudonymize` make tokens with.
+        tokens: Tokens = Toml("{}"), "";
+        /// A permit to turn tokens back on their way to a tool.
+        detokenize: Vec<Key<Detokenize>> = Toml("[]"), "";
+    }
+}
+
+section! {
+    /// `[safety.tokens]`.
+    Tokens {
+        /// A master key; the first makes tokens, all of them turn tokens back.
+        key: Vec<Key<TokenKey>> = Toml("[]"), "";
+        /// Distinct values that one subject may have made tokens in an hour; more are refused.
+        values_per_hour: u64 = Toml("1000"), "a busy agent's; who may ask for the token of any guess could search nine digits";
+    }
+}
+
+section! {
+    /// `[[safety.tokens.key]]`.
+    TokenKey {
+        /// Its id, part of every token it makes: up to 16 of a to z and 0 to 9.
+        id: String = Required, "";
+        /// File with 32 random bytes as 64 hexadecimal digits, not readable by others.
+        file: Option<String> = Absent, "";
+        /// Name of a systemd credential (`LoadCredential=`) instead of a file.
+        credential: Option<String> = Absent, "";
+    }
+}
+
+section! {
+    /// `[[safety.detokenize]]`.
+    Detokenize {
+        /// Stable id, for records.
+        id: Option<String> = Absent, "`safety.detokenize.N`, from 0";
+        /// Types, and groups of types, whose values may be had.
+        detect: Vec<Key<String>> = Required, "";
+        /// Ids of the tools that get them.
+        tools: Vec<Key<String>> = Required, "";
+        /// Where in the arguments: JSON pointers, in which `*` stands for any one key or position.
+        pointers: Vec<Key<String>> = Required, "a value is for one field, not for wherever a model puts it";
+        /// Roles whose calls carry the values.
+        roles: Vec<Key<String>> = Toml("[]"), "roles or subjects have to be named";
+        /// Subjects whose calls do.
+        subjects: Vec<Key<String>> = Toml("[]"), "as for roles";
+        /// Tenants it is limited to, as tokens claim them; none = all.
+        tenants: Vec<Key<String>> = Toml("[]"), "each gets only its own values back in any case";
     }
 }
 
@@ -196,6 +242,7 @@ section! {
 }
 
 choice!(ContentAction: "flag" => ContentAction::Flag, "mask" => ContentAction::Mask,
+    "pseudonymize" => ContentAction::Pseudonymize, "tokenize" => ContentAction::Tokenize,
     "redact" => ContentAction::Redact, "block" => ContentAction::Block);
 choice!(Direction: "request" => Direction::Request, "response" => Direction::Response, "both" => Direction::Both);
 choice!(Mode: "enforce" => Mode::Enforce, "observe" => Mode::Observe);

@@ -19,6 +19,7 @@ mod kernel;
 mod listen;
 mod route;
 mod safety;
+mod tokens;
 mod tool;
 mod upstream;
 mod usage;
@@ -38,6 +39,7 @@ pub(super) fn resolve(
     let safety = safety::safety(
         &file.safety,
         &safety::World { routes: &routes, upstreams: &upstreams, issuers: &identity.issuers },
+        files,
         found,
     );
     let policy = usage::policy(&file.policy, files, found);
@@ -86,6 +88,31 @@ fn admin(file: &raw::File, files: &Files<'_>, found: &mut Collector) -> AdminCon
     let clash = metrics.port() == listen.port() && metrics.port() != 0 && same_ip;
     found.expect(!clash, &metrics.at, || "is also listen.address; choose another port".to_owned());
     AdminConfig { socket: files.path(&file.admin.socket), metrics: **metrics }
+}
+
+/// Where a secret is: in a file, or in a systemd credential.
+///
+/// # Errors
+/// The key that is wrong, and why.
+fn secret_path<'k>(
+    file: &'k Key<Option<String>>,
+    credential: &'k Key<Option<String>>,
+    files: &Files<'_>,
+) -> Result<std::path::PathBuf, (&'k At, String)> {
+    match (file.as_deref(), credential.as_deref()) {
+        (Some(file), None) => Ok(files.path(file)),
+        (None, Some(name)) if name.contains('/') || name.starts_with('.') => {
+            Err((&credential.at, "is no credential's name".to_owned()))
+        }
+        (None, Some(name)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(directory) => Ok(std::path::PathBuf::from(directory).join(name)),
+            None => Err((
+                &credential.at,
+                "needs $CREDENTIALS_DIRECTORY; start under systemd with LoadCredential=, or use `file`".to_owned(),
+            )),
+        },
+        _ => Err((&file.at, "or `credential`, one of the two, has to say where the secret is".to_owned())),
+    }
 }
 
 /// Notes a number outside `min..=max`, and answers with one inside.

@@ -26,7 +26,9 @@ pub use identity::{ClaimNames, IdentityConfig, Issuer, JwksSource, Tenants};
 pub use kernel::{ClientAddresses, DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
 pub use route::{FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
-pub use safety::{ContentAction, Detector, Direction, SafetyConfig, SafetyRule};
+pub use safety::{
+    ContentAction, Detector, DetokenizeRule, Direction, SafetyConfig, SafetyRule, TokenKey, TokensConfig,
+};
 pub use upstream::{Credentials, Secret, Upstream};
 pub use usage::{Budget, LoopGuard, Per, RateLimit, UsageConfig};
 

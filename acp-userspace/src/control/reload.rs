@@ -109,7 +109,9 @@ pub(super) async fn prepare(path: PathBuf, old: Arc<Snapshot>, guard: AddressGua
 fn same(old: &Settings, new: &Settings) -> bool {
     let secrets = |settings: &Settings| -> Vec<_> {
         let upstreams = settings.config.upstreams.iter();
-        upstreams.filter_map(|upstream| value_of(&upstream.credentials).cloned()).collect()
+        let credentials = upstreams.filter_map(|upstream| value_of(&upstream.credentials).cloned());
+        let tokens = settings.config.safety.tokens.keys.iter().map(|key| key.secret.clone());
+        credentials.chain(tokens).collect()
     };
     old.config.digest == new.config.digest && old.policy.digest() == new.policy.digest() && secrets(old) == secrets(new)
 }

@@ -51,7 +51,8 @@ impl Watch {
             Credentials::Service { file, .. } => Some(file.clone()),
             Credentials::None | Credentials::Forward => None,
         });
-        let named: Vec<PathBuf> = named.collect();
+        let tokens = config.safety.tokens.keys.iter().map(|key| key.file.clone());
+        let named: Vec<PathBuf> = named.chain(tokens).collect();
         for file in &named {
             let folder = folder(file);
             if self.folders.iter().any(|watched| watched == folder) {

@@ -164,7 +164,7 @@ impl Governed {
 
     /// Whether rules look at its answer.
     fn is_screened(&self) -> bool {
-        self.trail.snapshot.settings.rules.response(self.trail.scope()).is_some_and(|rules| !rules.is_empty())
+        self.trail.answer_is_screened()
     }
 
     /// How the answer with this head is passed on.
@@ -292,7 +292,12 @@ pub fn screen_answer(
         }
         Err(_) => Body::Raw(content),
     };
-    let screened = safety::screen_response(&Content::body(body), rules, &mut core.scan).map_err(|refused| {
+    let trail = &governed.trail;
+    let tool = trail.tool.as_ref().map_or("", |tool| &tool.name);
+    let caller = safety::Caller::new(&governed.ready.identity, tool, "", trail.now);
+    let content_of = Content::body(body);
+    let screened = safety::screen_response(&caller, &content_of, rules, &trail.restored, &mut core.scan);
+    let screened = screened.map_err(|refused| {
         (governed.findings, governed.evidence) = (refused.findings, refused.evidence);
         refused.reason
     })?;

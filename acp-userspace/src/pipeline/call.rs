@@ -138,6 +138,11 @@ impl<'a> Call<'a> {
         Content { body: self.body, query, path }
     }
 
+    /// JSON pointer of the tool's arguments in the body.
+    pub(super) const fn root(&self) -> &'static str {
+        self.root
+    }
+
     /// What policy is asked about.
     pub(super) fn resource<'c>(&'c self, route: &'c Route) -> Resource<'c> {
         match self.tool {

@@ -19,7 +19,7 @@ use crate::policy::PolicyIds;
 use crate::protocol::mcp;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
-use crate::safety::{Evidence, Finding, Scope};
+use crate::safety::{Evidence, Finding, Restored, Scope};
 use crate::usage::{self, Hold, LimitState};
 
 /// The facts of one request, gathered in the order the layers establish them.
@@ -33,6 +33,8 @@ pub(super) struct Trail {
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) findings: SmallVec<[Finding; 4]>,
     pub(super) evidence: Evidence,
+    /// What the request carries in clear although its caller sent tokens.
+    pub(super) restored: Vec<Restored>,
     pub(super) policies: PolicyIds,
     pub(super) would: SmallVec<[(Layer, Arc<str>, Reason); 2]>,
     pub(super) arguments: Option<KeyedDigest>,
@@ -175,6 +177,7 @@ impl Trail {
             identity: None,
             findings: SmallVec::new(),
             evidence: Evidence::default(),
+            restored: Vec::new(),
             policies: PolicyIds::new(),
             would: SmallVec::new(),
             arguments: None,
@@ -212,6 +215,11 @@ impl Trail {
             tool: self.tool.as_ref().map(|tool| tool.index),
             tenant: self.identity.as_ref().map_or("", |identity| &identity.tenant.tenant),
         }
+    }
+
+    /// Whether rules look at the answer.
+    pub(super) fn answer_is_screened(&self) -> bool {
+        !self.restored.is_empty() || self.settings().rules.response(self.scope()).is_some_and(|rules| !rules.is_empty())
     }
 
     /// What the log is told before the request is sent.

@@ -1,9 +1,10 @@
 //! From findings to edits of the original bytes.
 //!
-//! `redact` writes `[REDACTED:<TYPE>]`, `mask` stars for all but the last four characters. In a JSON string without escapes
-//! only the finding's own bytes change; a string with escapes is written anew as a whole; a number becomes a
-//! string. Where findings overlap, the strictest action covers them all. A key that would come to equal another
-//! key of its object cannot be edited: the caller blocks instead.
+//! `redact` writes `[REDACTED:<TYPE>]`, `mask` stars for all but the last four characters, the others what
+//! [`super::tokenise`] makes. In a JSON string without escapes only the finding's own bytes change; a string with
+//! escapes is written anew as a whole; a number becomes a string unless its digits were exchanged for others. Where
+//! findings overlap, the strictest action covers them all. A key that would come to equal another key of its object
+//! cannot be edited: the caller blocks instead.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -25,10 +26,12 @@ pub(super) struct Change {
     /// Within the node's text, or the raw body.
     pub(super) range: Range<usize>,
     pub(super) detector: Detector,
-    /// [`ContentAction::Mask`] or [`ContentAction::Redact`].
+    /// One that changes bytes.
     pub(super) action: ContentAction,
     /// The rule that wants it.
     pub(super) rule: Arc<str>,
+    /// What stands there afterwards; known once overlaps are joined.
+    pub(super) text: String,
 }
 
 /// An edit would make two keys of an object equal; the rule that wanted it.
@@ -50,15 +53,21 @@ pub(super) fn join(changes: &mut Vec<Change>) {
     });
 }
 
+/// The text that stands in place of `original`; tokens are made elsewhere.
+pub(super) fn placeholder(action: ContentAction, detector: Detector, original: &str) -> String {
+    if action == ContentAction::Mask {
+        let stars = original.chars().count().saturating_sub(MASK_KEEPS);
+        let kept = original.char_indices().nth(stars).map_or("", |(at, _)| &original[at..]);
+        return "*".repeat(stars) + kept;
+    }
+    format!("[REDACTED:{}]", detector.label())
+}
+
 /// Edits of a raw body.
-pub(super) fn raw(body: &[u8], changes: &[Change]) -> Vec<Edit> {
-    changes
-        .iter()
-        .map(|change| {
-            let text = String::from_utf8_lossy(&body[change.range.clone()]);
-            Edit { range: change.range.clone(), bytes: replacement(change, &text).into_bytes(), pointer: None }
-        })
-        .collect()
+pub(super) fn raw(changes: &[Change]) -> Vec<Edit> {
+    let edit =
+        |change: &Change| Edit { range: change.range.clone(), bytes: change.text.clone().into_bytes(), pointer: None };
+    changes.iter().map(edit).collect()
 }
 
 /// Edits of a JSON body; `changes` are joined. Keys with a finding print as `*` in pointers (THREATS A16).
@@ -73,19 +82,30 @@ pub(super) fn json(document: Document<'_>, changes: &[Change]) -> Result<Vec<Edi
             edits.push(Edit { range, bytes, pointer: Some(pointers.of(node, found)) });
         };
         if node.kind() == Kind::Number || node.has_escapes() {
-            let mut bytes = Vec::new();
-            write_string(&rewritten(node, of_node), &mut bytes);
+            let (mut bytes, text) = (Vec::new(), rewritten(node, of_node));
+            if node.kind() == Kind::Number && is_integer(&text) {
+                bytes.extend_from_slice(text.as_bytes());
+            } else {
+                write_string(&text, &mut bytes);
+            }
             push(node.span(), bytes);
         } else {
-            let text = node.text().unwrap_or_default();
             let base = node.span().start + 1;
             for change in of_node {
-                let bytes = replacement(change, &text[change.range.clone()]).into_bytes();
-                push(base + change.range.start..base + change.range.end, bytes);
+                push(base + change.range.start..base + change.range.end, escaped(&change.text));
             }
         }
     }
     Ok(edits)
+}
+
+/// A text as it stands inside a JSON string: a value that came back may have any characters.
+fn escaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() + 2);
+    write_string(text, &mut bytes);
+    bytes.pop();
+    bytes.remove(0);
+    bytes
 }
 
 /// The text of `node` with its changes made.
@@ -94,22 +114,16 @@ fn rewritten(node: Node<'_>, changes: &[Change]) -> String {
     let (mut out, mut at) = (String::with_capacity(text.len()), 0);
     for change in changes {
         out.push_str(&text[at..change.range.start]);
-        out.push_str(&replacement(change, &text[change.range.clone()]));
+        out.push_str(&change.text);
         at = change.range.end;
     }
     out.push_str(&text[at..]);
     out
 }
 
-fn replacement(change: &Change, text: &str) -> String {
-    match change.action {
-        ContentAction::Mask => {
-            let stars = text.chars().count().saturating_sub(MASK_KEEPS);
-            let kept = text.char_indices().nth(stars).map_or("", |(at, _)| &text[at..]);
-            "*".repeat(stars) + kept
-        }
-        _ => format!("[REDACTED:{}]", change.detector.label()),
-    }
+/// Whether a text is a whole number as JSON has them (RFC 8259 §6).
+fn is_integer(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0'))
 }
 
 /// Whether every object still has distinct keys once its edited keys are written; looks at each object once.
@@ -190,5 +204,7 @@ pub fn text_as_sent<'a>(node: Node<'a>, edits: &[Edit]) -> Option<Cow<'a, str>> 
     }
     let mut token = Vec::new();
     splice(node.token().as_bytes(), &inside, &mut token).ok()?;
-    serde_json::from_slice(&token).ok().map(Cow::Owned)
+    let text =
+        if token.starts_with(b"\"") { serde_json::from_slice(&token).ok() } else { String::from_utf8(token).ok() };
+    text.map(Cow::Owned)
 }

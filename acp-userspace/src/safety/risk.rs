@@ -5,11 +5,12 @@
 //! after one is reduced by the next. So one certain card number is 90, one e-mail address at 95 % is 28, two hundred of
 //! them are 63, and a card number beside an address is 92.
 //!
-//! Only findings that an enforced rule heeds count: a rule that observes must not make content refused. The number is
+//! Only findings that an enforced rule heeds count: a rule that observes must not make content refused, nor does a
+//! value that a permit lets through. The number is
 //! about what was *found*, whatever becomes of it; docs/content-safety.md has the arithmetic for operators.
 
 use super::Finding;
-use crate::config::resolved::{Detector, Mode};
+use crate::config::resolved::{ContentAction, Detector, Mode};
 
 /// Points for each doubling of a type's findings.
 const DOUBLING: u32 = 5;
@@ -20,7 +21,7 @@ pub fn score(findings: &[Finding]) -> u8 {
     // In hundredths of a point.
     let mut left = 10_000;
     for of_type in findings.chunk_by(|a, b| a.detector == b.detector) {
-        let enforced = || of_type.iter().filter(|finding| finding.mode == Mode::Enforce);
+        let enforced = || of_type.iter().filter(|finding| counts(finding));
         let count = enforced().fold(0_u32, |sum, finding| sum.saturating_add(finding.count));
         if let (Some(doublings), Some(surest)) = (count.checked_ilog2(), enforced().max_by_key(|f| f.confidence)) {
             left = left * (100 - points(surest.detector, surest.confidence, doublings)) / 100;
@@ -28,6 +29,11 @@ pub fn score(findings: &[Finding]) -> u8 {
     }
     // Lies between 0 and 100.
     ((10_000 - left) / 100) as u8
+}
+
+/// Whether a finding adds to the score: not one that was let through on purpose.
+fn counts(finding: &Finding) -> bool {
+    finding.mode == Mode::Enforce && finding.action != ContentAction::Detokenize
 }
 
 fn points(detector: Detector, confidence: u8, doublings: u32) -> u32 {
@@ -38,7 +44,6 @@ fn points(detector: Detector, confidence: u8, doublings: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::resolved::ContentAction;
 
     fn finding(detector: Detector, count: u32, confidence: u8) -> Finding {
         Finding { detector, count, confidence, action: ContentAction::Flag, mode: Mode::Enforce }

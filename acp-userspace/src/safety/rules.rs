@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::detectors::Detectors;
 use super::hyperscan::{CompileError, Hyperscan};
+use super::tokenise::Tokens;
 use crate::config::Subject;
 use crate::config::resolved::{ContentAction, Detector, Direction, Mode, Route, SafetyConfig, SafetyRule};
 
@@ -17,6 +18,9 @@ const CELLS_MAX: usize = 1 << 20;
 
 /// Id of `safety.block_score` where records name the rule that blocks.
 pub const BLOCK_SCORE_RULE: &str = "safety.block_score";
+
+/// The same, where values that a call carried in clear become tokens again in its answer.
+const DETOKENIZE_RULE: &str = "safety.detokenize";
 
 /// Why rules cannot be put to work.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +105,26 @@ pub struct RouteRules {
     chosen: Box<[Chosen]>,
     /// Score from which on content is refused, or would be.
     block_score: Option<(u8, Mode)>,
-    /// Present when anything is wanted.
+    /// Present when any call's rules want anything.
     scanner: Option<Arc<Hyperscan>>,
+    /// Present when there are keys to make tokens with.
+    tokens: Option<Arc<Tokens>>,
+}
+
+/// What all calls share.
+#[derive(Debug, Default)]
+struct Tools {
+    scanner: Option<Arc<Hyperscan>>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Tools {
+    fn of(config: &SafetyConfig) -> Result<Self, CompileError> {
+        let tokens = Tokens::new(&config.tokens, &config.detokenize).map(Arc::new);
+        let needed = !config.rules.is_empty() || (tokens.is_some() && !config.detokenize.is_empty());
+        let scanner = if needed { Some(Arc::new(Hyperscan::compile()?)) } else { None };
+        Ok(Self { scanner, tokens })
+    }
 }
 
 /// What the rules of each mode say of one detector.
@@ -153,10 +175,10 @@ impl RuleSet {
                 return Err(RuleError::UnknownRoute { rule: rule.id.clone(), route: route.clone() });
             }
         }
-        let scanner = if config.rules.is_empty() { None } else { Some(Arc::new(Hyperscan::compile()?)) };
+        let tools = Tools::of(config)?;
         Ok(Self {
-            requests: Table::resolve(config, routes, Direction::Request, scanner.as_ref())?,
-            responses: Table::resolve(config, routes, Direction::Response, scanner.as_ref())?,
+            requests: Table::resolve(config, routes, Direction::Request, &tools)?,
+            responses: Table::resolve(config, routes, Direction::Response, &tools)?,
         })
     }
 
@@ -178,7 +200,7 @@ impl Table {
         config: &SafetyConfig,
         routes: &[Arc<Route>],
         direction: Direction,
-        scanner: Option<&Arc<Hyperscan>>,
+        tools: &Tools,
     ) -> Result<Self, RuleError> {
         let groups = Groups::of(&config.rules);
         let columns = groups.names.len();
@@ -198,11 +220,7 @@ impl Table {
                 let apply = applicable(&config.rules, &names, tenant.is_some(), direction);
                 let next = known.len() as u32;
                 let set = *known.entry(apply).or_insert_with_key(|apply| {
-                    table.sets.push(RouteRules::resolve(
-                        config,
-                        apply.iter().map(|rule| &config.rules[*rule]),
-                        scanner,
-                    ));
+                    table.sets.push(RouteRules::resolve(config, apply.iter().map(|rule| &config.rules[*rule]), tools));
                     next
                 });
                 table.cells.push(set);
@@ -272,14 +290,10 @@ impl RouteRules {
     pub fn compile(config: &SafetyConfig, call: &ScopeNames<'_>, direction: Direction) -> Result<Self, CompileError> {
         let apply = applicable(&config.rules, call, true, direction);
         let rules = apply.iter().map(|rule| &config.rules[*rule]);
-        Ok(Self::resolve(config, rules, Some(&Arc::new(Hyperscan::compile()?))))
+        Ok(Self::resolve(config, rules, &Tools::of(config)?))
     }
 
-    fn resolve<'r>(
-        config: &SafetyConfig,
-        rules: impl Iterator<Item = &'r SafetyRule>,
-        scanner: Option<&Arc<Hyperscan>>,
-    ) -> Self {
+    fn resolve<'r>(config: &SafetyConfig, rules: impl Iterator<Item = &'r SafetyRule>, tools: &Tools) -> Self {
         let mut chosen = vec![Chosen::default(); Detector::ALL.len()];
         let mut wanted = Vec::new();
         for rule in rules {
@@ -295,8 +309,23 @@ impl RouteRules {
             wanted,
             chosen: if nothing { Box::default() } else { chosen.into() },
             block_score: config.block_score.map(|score| (score, config.score_mode)),
-            scanner: scanner.filter(|_| !nothing).cloned(),
+            scanner: tools.scanner.clone(),
+            tokens: tools.tokens.clone(),
         }
+    }
+
+    /// These rules, and one more that makes tokens of everything of these types: for answers to calls that carried such
+    /// values in clear.
+    pub(super) fn with_tokens_of(&self, types: &[Detector]) -> Self {
+        let mut rules = self.clone();
+        let mut chosen = std::mem::take(&mut rules.chosen).into_vec();
+        chosen.resize_with(Detector::ALL.len(), Chosen::default);
+        let rule = SafetyRule::new(DETOKENIZE_RULE, types, ContentAction::Tokenize);
+        types.iter().for_each(|detector| chosen[*detector as usize].enforced.add(&rule));
+        let looked_for = |detector: &Detector| self.wanted.contains(*detector) || types.contains(detector);
+        rules.wanted = Detector::ALL.into_iter().filter(looked_for).collect();
+        rules.chosen = chosen.into();
+        rules
     }
 
     /// Whether nothing is looked for, so that content passes unread.
@@ -309,6 +338,11 @@ impl RouteRules {
     #[must_use]
     pub fn wanted(&self) -> Detectors {
         self.wanted
+    }
+
+    /// What makes tokens and turns them back.
+    pub(super) fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_deref()
     }
 
     /// The engine, unless nothing is looked for.

@@ -1,17 +1,21 @@
 //! The two doors: requests before policy sees them, answers before the client does.
 //!
 //! What is to be found is found by `search`; here it is decided what becomes of it. What is found in paths, queries and
-//! forms cannot be edited, so an action that would edit it blocks.
+//! forms cannot be edited, so an action that would edit it blocks. Tokens are what `tokens` sees to: in requests each
+//! has to be the caller's own, and becomes its value where that is permitted; what a call carried in clear becomes
+//! tokens again in its answer.
 //!
-//! Costs nothing but a test when a route has no rules; allocates only for findings and edits.
+//! Costs nothing but a test when a route has no rules and there are no tokens; allocates only for findings and edits.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::redact::{self, Change};
 use super::rules::{BLOCK_SCORE_RULE, RouteRules};
 use super::scanner::ScannerError;
-use super::{Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
+use super::tokenise::{Caller, Restored, TokenRefused, Tokens};
+use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
 use crate::protocol::json::{Document, Pointers};
@@ -19,6 +23,9 @@ use crate::reason::Reason;
 use search::{Hit, Place};
 
 mod search;
+mod tokens;
+
+use tokens::Presented;
 
 pub use search::{FINDINGS_MAX, Scan};
 
@@ -82,41 +89,74 @@ pub struct ResponseScreened {
 /// Screens a request.
 ///
 /// # Errors
-/// [`Reason::ContentBlocked`] when an enforced rule blocks what was found, or an edit it asks for cannot be made;
-/// [`Reason::ScannerFailed`] when not everything could be searched.
+/// [`Reason::ContentBlocked`] when an enforced rule blocks what was found, or an edit it asks for cannot be made, or a
+/// token is not the caller's; [`Reason::ScannerFailed`] when not everything could be searched.
 pub fn screen(
     auth: Authenticated,
+    caller: &Caller<'_>,
     content: &Content<'_>,
     rules: &RouteRules,
     scan: &mut Scan,
 ) -> Result<Screened, ContentRefused> {
-    let ResponseScreened { findings, evidence, edits } = screen_response(content, rules, scan)?;
-    let evidence = if findings.is_empty() { None } else { Some(Box::new(evidence)) };
-    Ok(Screened { auth, findings, evidence, edits })
+    let presented = match rules.tokens() {
+        Some(tokens) => tokens::presented(tokens, caller, content)?,
+        None => Presented::default(),
+    };
+    look(content, rules, &[], scan)?;
+    let ResponseScreened { findings, evidence, edits } = decide(caller, content, rules, &presented, scan)?;
+    let restored = presented.into_restored();
+    let aside = if findings.is_empty() { None } else { Some(Box::new(Aside { evidence, restored })) };
+    Ok(Screened { auth, findings, aside, edits })
 }
 
-/// Screens an answer that was read whole.
+/// Screens an answer that was read whole; `restored` is what its request carried in clear.
 ///
 /// # Errors
-/// As [`screen`].
+/// As [`screen`], but for tokens, which are text here.
 pub fn screen_response(
+    caller: &Caller<'_>,
     content: &Content<'_>,
     rules: &RouteRules,
+    restored: &[Restored],
     scan: &mut Scan,
 ) -> Result<ResponseScreened, ContentRefused> {
+    let own;
+    let rules = if restored.is_empty() {
+        rules
+    } else {
+        own = rules.with_tokens_of(&restored.iter().map(|restored| restored.detector).collect::<Vec<_>>());
+        &own
+    };
+    look(content, rules, restored, scan)?;
+    decide(caller, content, rules, &Presented::default(), scan)
+}
+
+/// Searches `content`; what was found stays in `scan` until [`decide`] has decided on it.
+fn look(
+    content: &Content<'_>,
+    rules: &RouteRules,
+    restored: &[Restored],
+    scan: &mut Scan,
+) -> Result<(), ContentRefused> {
     if rules.is_empty() {
-        return Ok(ResponseScreened::default());
+        scan.hits.clear();
+        return Ok(());
     }
-    scan.search(content, rules).map_err(|_: ScannerError| ContentRefused {
-        reason: Reason::ScannerFailed,
-        findings: Vec::new(),
-        evidence: Evidence::default(),
-        rule: None,
-    })?;
-    if scan.hits.is_empty() {
-        return Ok(ResponseScreened::default());
+    scan.search(content, rules).map_err(ContentRefused::failed)?;
+    tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
+}
+
+impl ContentRefused {
+    /// Not everything could be searched.
+    fn failed(_: ScannerError) -> Self {
+        Self { reason: Reason::ScannerFailed, findings: Vec::new(), evidence: Evidence::default(), rule: None }
     }
-    decide(&scan.hits, content, rules)
+
+    /// Something about a token, before anything else was looked at.
+    fn of_token(refused: TokenRefused) -> Self {
+        let (findings, evidence) = (Vec::new(), Evidence::default());
+        Self { reason: Reason::ContentBlocked, findings, evidence, rule: Some(refused.rule().into()) }
+    }
 }
 
 /// Something that was found, and where.
@@ -150,42 +190,101 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
     Ok(scan.hits.iter().map(found).collect())
 }
 
+/// The risk score of what [`find`] found, and the mode of `safety.block_score` if it reaches that.
+#[must_use]
+pub fn risk_of(found: &[Match], rules: &RouteRules) -> (u8, Option<Mode>) {
+    let acted_on = |one: &&Match| one.action.is_some();
+    let mut findings: Vec<_> = found
+        .iter()
+        .filter(acted_on)
+        .map(|Match { detector, confidence, action, .. }| Finding {
+            detector: *detector,
+            count: 1,
+            confidence: *confidence,
+            action: action.unwrap_or(ContentAction::Flag),
+            mode: Mode::Enforce,
+        })
+        .collect();
+    findings.sort_by_key(|finding| finding.detector);
+    let score = risk::score(&findings);
+    (score, rules.block_score().filter(|(bound, _)| score >= *bound).map(|(_, mode)| mode))
+}
+
 /// Tallies findings and turns enforced actions into edits or a refusal.
-fn decide(hits: &[Hit], content: &Content<'_>, rules: &RouteRules) -> Result<ResponseScreened, ContentRefused> {
-    let findings = tally(hits, rules);
+fn decide(
+    caller: &Caller<'_>,
+    content: &Content<'_>,
+    rules: &RouteRules,
+    presented: &Presented,
+    scan: &mut Scan,
+) -> Result<ResponseScreened, ContentRefused> {
+    tokens::leave_alone(caller, content, rules, presented, &mut scan.hits);
+    if scan.hits.is_empty() && presented.is_empty() {
+        return Ok(ResponseScreened::default());
+    }
+    let hits = &scan.hits;
+    let (findings, places) = (presented.tally(hits, rules), presented.places(hits, content));
     let score = risk::score(&findings);
     let exceeded = rules.block_score().filter(|(bound, _)| score >= *bound).map(|(_, mode)| mode);
-    let would_block = exceeded == Some(Mode::Observe);
-    let evidence = Evidence { places: places(hits, content), score, would_block };
-    let refuse = |rule: Option<&Arc<str>>| ContentRefused {
+    let evidence = Evidence { places, score, would_block: exceeded == Some(Mode::Observe) };
+    let refuse = |rule: &str| ContentRefused {
         reason: Reason::ContentBlocked,
         findings: findings.clone(),
         evidence: evidence.clone(),
-        rule: rule.cloned(),
+        rule: Some(rule.into()),
     };
-    let mut changes = Vec::new();
+    let mut changes = presented.changes();
     for hit in hits {
         let Some((action, rule)) = rules.action(hit.detector, hit.confidence, Mode::Enforce) else { continue };
         let node = match (action, hit.place) {
-            (ContentAction::Flag, _) => continue,
-            (ContentAction::Block, _) | (_, Place::Form | Place::Path | Place::Query) => {
-                return Err(refuse(Some(rule)));
-            }
-            (ContentAction::Mask | ContentAction::Redact, Place::Node(node)) => node,
-            (ContentAction::Mask | ContentAction::Redact, Place::Raw) => 0,
+            (ContentAction::Flag | ContentAction::Detokenize, _) => continue,
+            (ContentAction::Block, _) | (_, Place::Form | Place::Path | Place::Query) => return Err(refuse(rule)),
+            (_, Place::Node(node)) => node,
+            (_, Place::Raw) => 0,
         };
-        changes.push(Change { node, range: hit.range.clone(), detector: hit.detector, action, rule: Arc::clone(rule) });
+        let (range, rule) = (hit.range.clone(), Arc::clone(rule));
+        changes.push(Change { node, range, detector: hit.detector, action, rule, text: String::new() });
     }
     if exceeded == Some(Mode::Enforce) {
-        return Err(refuse(Some(&BLOCK_SCORE_RULE.into())));
+        return Err(refuse(BLOCK_SCORE_RULE));
     }
     redact::join(&mut changes);
+    for change in &mut changes {
+        write(change, caller, content, rules.tokens()).map_err(|refused| refuse(refused.rule()))?;
+    }
     let edits = match content.body {
-        Body::Json(document) => redact::json(document, &changes).map_err(|collision| refuse(Some(&collision.0)))?,
-        Body::Raw(body) => redact::raw(body, &changes),
+        Body::Json(document) => redact::json(document, &changes).map_err(|collision| refuse(&collision.0))?,
+        Body::Raw(_) => redact::raw(&changes),
         Body::Empty | Body::Form(_) => Vec::new(),
     };
     Ok(ResponseScreened { findings, evidence, edits })
+}
+
+/// Finds the text that a change writes.
+fn write(
+    change: &mut Change,
+    caller: &Caller<'_>,
+    content: &Content<'_>,
+    tokens: Option<&Tokens>,
+) -> Result<(), TokenRefused> {
+    let original: Cow<'_, str> = match content.body {
+        Body::Json(document) => {
+            let text = document.node(change.node).and_then(|node| node.text()).unwrap_or_default();
+            text.get(change.range.clone()).unwrap_or_default().into()
+        }
+        Body::Raw(body) => String::from_utf8_lossy(body.get(change.range.clone()).unwrap_or_default()),
+        Body::Empty | Body::Form(_) => Cow::Borrowed(""),
+    };
+    let placeholder = |action| redact::placeholder(action, change.detector, &original);
+    change.text = match (change.action, tokens) {
+        (ContentAction::Detokenize, _) => return Ok(()),
+        (ContentAction::Tokenize, Some(tokens)) => tokens.tokenize(caller, change.detector, original.as_bytes())?,
+        (ContentAction::Pseudonymize, Some(tokens)) => tokens
+            .pseudonymize(caller, change.detector, &original)?
+            .unwrap_or_else(|| placeholder(ContentAction::Redact)),
+        (action, _) => placeholder(action),
+    };
+    Ok(())
 }
 
 /// Counts what was found by type, and by what becomes of it; in order of types, what is enforced first.
@@ -208,7 +307,7 @@ fn tally(hits: &[Hit], rules: &RouteRules) -> Vec<Finding> {
 }
 
 /// The first places of findings, each once; keys that hold one print as `*` (THREATS A16).
-fn places(hits: &[Hit], content: &Content<'_>) -> Vec<FoundAt> {
+fn found_at(hits: &[Hit], content: &Content<'_>) -> Vec<FoundAt> {
     let found = |place: Place| hits.binary_search_by_key(&place, |hit| hit.place).is_ok();
     let mut pointers = Pointers::default();
     let mut places: Vec<FoundAt> = Vec::new();

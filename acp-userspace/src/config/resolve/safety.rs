@@ -1,12 +1,13 @@
 //! `[safety]`: which rules there are, and whether each can act.
 
+use super::super::files::Files;
 use super::super::mistake::Collector;
 use super::super::raw;
 use super::super::read::Key;
 use super::super::resolved::{
     Detector, Direction, Group, Issuer, Mode, Route, SafetyConfig, SafetyRule, Tenants, Upstream,
 };
-use super::{check_name, texts, unique, within};
+use super::{check_name, texts, tokens, unique, within};
 use std::sync::Arc;
 
 /// What rules may name.
@@ -27,7 +28,12 @@ impl World<'_> {
     }
 }
 
-pub(super) fn safety(raw: &raw::Safety, world: &World<'_>, found: &mut Collector) -> SafetyConfig {
+pub(super) fn safety(
+    raw: &raw::Safety,
+    world: &World<'_>,
+    files: &mut Files<'_>,
+    found: &mut Collector,
+) -> SafetyConfig {
     let ids: Vec<String> = raw.rule.iter().enumerate().map(|(i, rule)| id(rule, i)).collect();
     unique(ids.iter().map(String::as_str).zip(raw.rule.iter().map(|rule| &rule.id.at)), "the rule id", found);
     let rules: Vec<SafetyRule> = raw.rule.iter().zip(&ids).map(|(raw, id)| rule(raw, id, world, found)).collect();
@@ -44,7 +50,9 @@ pub(super) fn safety(raw: &raw::Safety, world: &World<'_>, found: &mut Collector
     found.expect(block_score.is_none() || !rules.is_empty(), &raw.block_score.at, || {
         "never acts: without a [[safety.rule]] nothing is looked for".to_owned()
     });
-    SafetyConfig { rules, block_score, score_mode: *raw.score_mode }
+    let tokens = tokens::tokens(raw, &rules, files, found);
+    let detokenize = tokens::permits(raw, world, found);
+    SafetyConfig { rules, block_score, score_mode: *raw.score_mode, tokens, detokenize }
 }
 
 fn id(raw: &raw::SafetyRule, index: usize) -> String {
@@ -87,7 +95,7 @@ fn routes(raw: &raw::SafetyRule, world: &World<'_>) -> Vec<String> {
 }
 
 /// Types and groups of types, each type once.
-fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Detector> {
+pub(super) fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Detector> {
     let mut detectors = Vec::new();
     for name in list {
         let one = Detector::ALL.into_iter().find(|detector| detector.name() == **name);
@@ -132,7 +140,7 @@ fn check_scopes(raw: &raw::SafetyRule, world: &World<'_>, found: &mut Collector)
     found.expect(meets, &raw.detect.at, || "never acts: no route has all that it is limited to".to_owned());
 }
 
-fn may_assert(issuer: &Issuer, tenant: &str) -> bool {
+pub(super) fn may_assert(issuer: &Issuer, tenant: &str) -> bool {
     match &issuer.tenants {
         Tenants::Any => true,
         Tenants::Listed(tenants) => tenants.iter().any(|listed| listed == tenant),

@@ -8,7 +8,7 @@ use super::super::mistake::Collector;
 use super::super::raw::{self, CredentialMode};
 use super::super::resolved::{Cidr, Credentials, Secret, Upstream};
 use super::super::url::Url;
-use super::{check_name, is_loopback, is_never, is_private, unique, within, within_time};
+use super::{check_name, is_loopback, is_never, is_private, secret_path, unique, within, within_time};
 use crate::http::head::is_field_name;
 
 /// Bytes of a credential: as long as the longest token that the gateway itself accepts.
@@ -132,28 +132,15 @@ fn service_credential(raw: &raw::Credentials, files: &mut Files<'_>, found: &mut
     found.expect(is_field_name(&header) && !ours && !framing, &raw.header.at, || {
         "is no header that can carry a credential".to_owned()
     });
-    let file = match (raw.file.as_deref(), raw.credential.as_deref()) {
-        (Some(file), None) => Ok(files.path(file)),
-        (None, Some(name)) if name.contains('/') || name.starts_with('.') => {
-            Err((&raw.credential, "is no credential's name".to_owned()))
-        }
-        (None, Some(name)) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => Ok(std::path::PathBuf::from(directory).join(name)),
-            None => Err((
-                &raw.credential,
-                "needs $CREDENTIALS_DIRECTORY; start under systemd with LoadCredential=, or use `file`".to_owned(),
-            )),
-        },
-        _ => Err((&raw.file, "or `credential`, one of the two, has to say where the secret is".to_owned())),
-    };
+    let file = secret_path(&raw.file, &raw.credential, files);
     let value = file.and_then(|file| {
-        let secret = files.read(&file, Holds::Secret).map_err(|why| (&raw.file, why))?;
-        Ok((secret_value(raw.scheme.as_deref(), &secret).map_err(|why| (&raw.file, why.to_owned()))?, file))
+        let secret = files.read(&file, Holds::Secret).map_err(|why| (&raw.file.at, why))?;
+        Ok((secret_value(raw.scheme.as_deref(), &secret).map_err(|why| (&raw.file.at, why.to_owned()))?, file))
     });
     match value {
         Ok((value, file)) => Credentials::Service { header, value, file },
-        Err((key, why)) => {
-            found.add(&key.at, why);
+        Err((at, why)) => {
+            found.add(at, why);
             Credentials::None
         }
     }

@@ -1,8 +1,9 @@
 //! Content rules: what is looked for, and what happens to it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Mode;
+use super::{Mode, Secret};
 
 /// `[safety]`.
 #[derive(Debug, Default)]
@@ -13,6 +14,49 @@ pub struct SafetyConfig {
     pub block_score: Option<u8>,
     /// Whether `block_score` refuses, or records what it would have refused.
     pub score_mode: Mode,
+    /// What tokens are made with; no key, no tokens.
+    pub tokens: TokensConfig,
+    /// Who may have values back.
+    pub detokenize: Vec<DetokenizeRule>,
+}
+
+/// `[safety.tokens]`.
+#[derive(Debug, Default)]
+pub struct TokensConfig {
+    /// Master keys: the first makes tokens, all turn them back.
+    pub keys: Vec<TokenKey>,
+    /// Distinct values of one subject in an hour (default 1 000; THREATS A26).
+    pub values_per_hour: u32,
+}
+
+/// One `[[safety.tokens.key]]`.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    /// Its id in tokens.
+    pub id: Arc<str>,
+    /// 32 bytes.
+    pub secret: Secret,
+    /// The file they came from.
+    pub file: PathBuf,
+}
+
+/// One `[[safety.detokenize]]`: to whom (a subject named here or in one of the roles), of what, for which tool, where.
+#[derive(Debug, Clone)]
+pub struct DetokenizeRule {
+    /// Stable id (default `safety.detokenize.N`).
+    pub id: Arc<str>,
+    /// Types.
+    pub detect: Vec<Detector>,
+    /// Tool ids.
+    pub tools: Vec<String>,
+    /// JSON pointers below the arguments; a segment `*` is any one.
+    pub pointers: Vec<String>,
+    /// Roles.
+    pub roles: Vec<String>,
+    /// Subjects.
+    pub subjects: Vec<String>,
+    /// Tenants it is limited to; empty = all.
+    pub tenants: Vec<String>,
 }
 
 /// One `[[safety.rule]]`.
@@ -222,14 +266,20 @@ impl Detector {
     pub const SECRETS: &[Self] = Self::ALL.split_at(Self::UsItin as usize).0.split_at(Self::AwsKey as usize).1;
 }
 
-/// What a rule does with a finding, in rising strictness.
+/// What becomes of a finding, in rising strictness.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContentAction {
+    /// No rule's: a token was turned back into its value, as a permit allows.
+    Detokenize,
     /// Record only.
     Flag,
     /// Keep the last four characters, star the rest.
     Mask,
+    /// Replace by a value of the same form, for good; what has too few forms is redacted.
+    Pseudonymize,
+    /// Replace by a token that this gateway can turn back.
+    Tokenize,
     /// Replace by `[REDACTED:<TYPE>]`.
     Redact,
     /// Refuse the request, or withhold the answer.
@@ -241,8 +291,11 @@ impl ContentAction {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Detokenize => "detokenize",
             Self::Flag => "flag",
             Self::Mask => "mask",
+            Self::Pseudonymize => "pseudonymize",
+            Self::Tokenize => "tokenize",
             Self::Redact => "redact",
             Self::Block => "block",
         }

@@ -325,7 +325,7 @@ fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
 
 /// What no rule heeds goes. Nothing is reported twice: what lies within something at least as sure goes, unless a stricter
 /// action is meant for it.
-fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
+pub(super) fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
     let key =
         |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
     hits.retain(|hit| rules.heeds(hit.detector, hit.confidence));

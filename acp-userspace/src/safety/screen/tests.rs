@@ -8,6 +8,7 @@ use super::search::BLOCK_BYTES;
 use super::*;
 use crate::config::resolved::{SafetyConfig, SafetyRule};
 use crate::protocol::json::{Limits, Walker};
+use crate::safety::tokenise::tests::with_caller;
 use crate::safety::{RuleSet, rules::tests::route, splice, text_as_sent};
 
 /// One rule for all four types; every rule set is compiled once.
@@ -25,6 +26,15 @@ fn compile(action: ContentAction, mode: Mode) -> RuleSet {
 
 fn compiled(config: SafetyConfig) -> RuleSet {
     RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
+}
+
+/// An answer to nobody in particular.
+fn screen_response(
+    content: &Content<'_>,
+    rules: &RouteRules,
+    scan: &mut Scan,
+) -> Result<ResponseScreened, ContentRefused> {
+    with_caller("idp", |caller| super::screen_response(caller, content, rules, &[], scan))
 }
 
 fn screened(content: &Content<'_>, action: ContentAction) -> Result<ResponseScreened, ContentRefused> {
@@ -192,6 +202,7 @@ fn a_score_refuses_what_its_parts_would_not() {
         rules: vec![SafetyRule::new("rule", &Detector::ALL, Flag)],
         block_score: Some(block_score),
         score_mode,
+        ..SafetyConfig::default()
     };
     let content = Content::body(Body::Raw(b"mail a@b.com, card 4111111111111111"));
     let outcome = |block_score, mode| {

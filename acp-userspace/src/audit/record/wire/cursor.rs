@@ -218,6 +218,9 @@ const fn action_code(action: ContentAction) -> u8 {
         ContentAction::Mask => 1,
         ContentAction::Redact => 2,
         ContentAction::Block => 3,
+        ContentAction::Tokenize => 4,
+        ContentAction::Pseudonymize => 5,
+        ContentAction::Detokenize => 6,
     }
 }
 
@@ -227,6 +230,9 @@ pub(super) const fn action_of(code: u8) -> Option<ContentAction> {
         1 => Some(ContentAction::Mask),
         2 => Some(ContentAction::Redact),
         3 => Some(ContentAction::Block),
+        4 => Some(ContentAction::Tokenize),
+        5 => Some(ContentAction::Pseudonymize),
+        6 => Some(ContentAction::Detokenize),
         _ => None,
     }
 }

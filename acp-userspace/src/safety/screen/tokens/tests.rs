@@ -1,0 +1,172 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::resolved::{Detector, DetokenizeRule, SafetyConfig, SafetyRule, Secret, TokenKey, TokensConfig};
+use crate::identity::Authenticated;
+use crate::policy::fixtures::identity_of;
+use crate::protocol::json::{Limits, Walker};
+use crate::reason::Reason;
+use crate::safety::tokenise::tests::with_caller;
+use crate::safety::tokenise::{BUDGET_RULE, FOREIGN_TOKEN_RULE};
+use crate::safety::{ResponseScreened, RuleSet, Screened, rules::tests::route, screen, screen_response, splice};
+
+const SSN: &str = "078-05-1120";
+
+/// Makes tokens of `detect` in answers; the role `billing` may have numbers back in `/customer/ssn` of `crm/contacts`.
+fn rules_for(action: ContentAction, detect: &[Detector], values_per_hour: u32) -> RuleSet {
+    let permit = DetokenizeRule {
+        id: "permit".into(),
+        detect: vec![Detector::UsSsn],
+        tools: vec!["crm/contacts".into()],
+        pointers: vec!["/customer/ssn".into()],
+        roles: vec!["billing".into()],
+        subjects: Vec::new(),
+        tenants: Vec::new(),
+    };
+    let key = TokenKey { id: "k1".into(), secret: Secret::new(vec![1; 32]), file: "k1".into() };
+    let config = SafetyConfig {
+        rules: vec![SafetyRule::new("rule", detect, action)],
+        tokens: TokensConfig { keys: vec![key], values_per_hour },
+        detokenize: vec![permit],
+        ..SafetyConfig::default()
+    };
+    RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
+}
+
+fn rules() -> RuleSet {
+    rules_for(ContentAction::Tokenize, &Detector::ALL, 1_000)
+}
+
+/// What an answer becomes.
+fn answer(rules: &RuleSet, issuer: &str, body: &str, restored: &[Restored]) -> Result<String, ContentRefused> {
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).expect("JSON");
+    let content = Content::body(Body::Json(document));
+    let ResponseScreened { edits, .. } = with_caller(issuer, |caller| {
+        screen_response(caller, &content, rules.response(0).unwrap(), restored, &mut Scan::default())
+    })?;
+    let mut out = Vec::new();
+    splice(body.as_bytes(), &edits, &mut out).expect("edits fit");
+    Ok(String::from_utf8(out).expect("UTF-8"))
+}
+
+/// What a request becomes.
+fn request(rules: &RuleSet, issuer: &str, body: &str) -> Result<(String, Screened), ContentRefused> {
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).expect("JSON");
+    let screened = screened(rules, issuer, &Content::body(Body::Json(document)))?;
+    let mut out = Vec::new();
+    splice(body.as_bytes(), screened.edits(), &mut out).expect("edits fit");
+    Ok((String::from_utf8(out).expect("UTF-8"), screened))
+}
+
+fn screened(rules: &RuleSet, issuer: &str, content: &Content<'_>) -> Result<Screened, ContentRefused> {
+    let auth = Authenticated::for_test(identity_of(issuer, "alice", &[], &[], serde_json::json!({})));
+    with_caller(issuer, |caller| screen(auth, caller, content, rules.request(0).unwrap(), &mut Scan::default()))
+}
+
+fn token_of(rules: &RuleSet, value: &str) -> String {
+    let out = answer(rules, "idp", &format!(r#"["{value}"]"#), &[]).expect("passes");
+    out[2..out.len() - 2].to_owned()
+}
+
+#[test]
+fn threat_a26_a_value_comes_back_only_where_it_is_permitted_and_leaves_as_a_token() {
+    let rules = rules();
+    let token = token_of(&rules, SSN);
+    assert!(token.starts_with("acptok.us_ssn.k1.") && !token.contains("1120"), "{token}");
+
+    let body = format!(r#"{{"customer":{{"ssn":"{token}","note":"{token}"}},"ssn":"\u0061{}"}}"#, &token[1..]);
+    let (sent, call) = request(&rules, "idp", &body).expect("passes");
+    let expected = format!(r#"{{"customer":{{"ssn":"{SSN}","note":"{token}"}},"ssn":"\u0061{}"}}"#, &token[1..]);
+    assert_eq!(sent, expected);
+    let finding = call.findings()[0];
+    assert_eq!((finding.detector, finding.count, finding.action), (Detector::UsSsn, 1, ContentAction::Detokenize));
+    assert_eq!((call.evidence().score, &*call.evidence().places[0].place), (0, "#/customer/ssn"));
+
+    let echo = r#"{"echo":"(078-05-1120)","other":"ssn 219-09-9999","escaped":"\t078-05-112\u0030"}"#;
+    let out = answer(&rules_for(ContentAction::Flag, &[Detector::Email], 1_000), "idp", echo, call.restored()).unwrap();
+    assert!(out.contains(&format!("({token})")) && out.contains(&format!(r"\t{token}")), "{out}");
+    assert!(!out.contains("219-09-9999"), "the type's other values too: {out}");
+    let untouched = answer(&rules_for(ContentAction::Flag, &[Detector::Email], 1_000), "idp", echo, &[]).unwrap();
+    assert_eq!(untouched, echo, "a call that carried nothing in clear has its answer as the rules leave it");
+}
+
+#[test]
+fn threat_a26_a_token_of_another_tenant_is_refused_wherever_it_stands() {
+    let rules = rules();
+    let token = token_of(&rules, SSN);
+    let rule = |refused: Result<Screened, ContentRefused>| {
+        let refused = refused.expect_err("refused");
+        (refused.reason, refused.rule.expect("a rule").to_string())
+    };
+    let expected = (Reason::ContentBlocked, FOREIGN_TOKEN_RULE.to_owned());
+    let escaped = format!("\\u0061{}", &token[1..]);
+    for body in [format!(r#"["{token}"]"#), format!(r#"{{"{token}":1}}"#), format!(r#"["x {escaped} y"]"#)] {
+        assert_eq!(rule(request(&rules, "other", &body).map(|(_, screened)| screened)), expected, "{body}");
+        assert!(request(&rules, "idp", &body).is_ok(), "{body}");
+    }
+    let none = Content { body: Body::Empty, query: None, path: "" };
+    for content in [
+        Content { body: Body::Raw(token.as_bytes()), ..none },
+        Content { query: Some(&token), ..none },
+        Content { path: &token, ..none },
+    ] {
+        assert_eq!(rule(screened(&rules, "other", &content)), expected);
+        assert!(screened(&rules, "idp", &content).is_ok());
+    }
+    assert!(answer(&rules, "other", &format!(r#"["{token}"]"#), &[]).is_ok(), "in an answer it is text");
+}
+
+#[test]
+fn a_token_is_no_finding_itself() {
+    let rules = rules();
+    let token = token_of(&rules, SSN);
+    let body = format!(r#"{{"password":"{token}","api_key":"{token}"}}"#);
+    assert_eq!(answer(&rules, "idp", &body, &[]).unwrap(), body);
+    assert_eq!(request(&rules, "idp", &body).unwrap().0, body);
+}
+
+#[test]
+fn exchanged_digits_keep_a_number_a_number() {
+    let rules = rules_for(ContentAction::Pseudonymize, &[Detector::CreditCard, Detector::Email], 1_000);
+    let body = r#"{"card":4111111111111111,"text":"4111 1111 1111 1111","to":"a@b.co"}"#;
+    let out = answer(&rules, "idp", body, &[]).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let card = json["card"].as_u64().expect("a number").to_string();
+    assert!(card.len() == 16 && card.ends_with("1111") && card != "4111111111111111", "{card}");
+    assert!(json["text"].as_str().is_some_and(|text| text.ends_with(" 1111") && text.len() == 19), "{out}");
+    assert_eq!(json["to"], "[REDACTED:EMAIL]", "four letters have too few forms");
+    assert_eq!(answer(&rules, "idp", body, &[]).unwrap(), out, "always the same");
+}
+
+#[test]
+fn threat_a26_values_beyond_the_budget_are_refused() {
+    let rules = rules_for(ContentAction::Tokenize, &[Detector::Email], 3);
+    let body = |from: u32| {
+        let all: Vec<_> = (from..from + 3).map(|n| format!("\"n{n}@example.com\"")).collect();
+        format!("[{}]", all.join(","))
+    };
+    assert!(answer(&rules, "idp", &body(0), &[]).is_ok());
+    assert!(answer(&rules, "idp", &body(0), &[]).is_ok(), "known ones cost nothing");
+    let refused = answer(&rules, "idp", &body(1), &[]).unwrap_err();
+    assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some(BUDGET_RULE)));
+    assert_eq!(refused.findings[0].count, 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn threat_a26_what_comes_back_is_what_left(
+        area in 1..=665_u16, group in 1..=99_u8, serial in 1..=9999_u16, dashed in any::<bool>(),
+    ) {
+        let rules = rules();
+        let dash = if dashed { "-" } else { " " };
+        let ssn = format!("{area:03}{dash}{group:02}{dash}{serial:04}");
+        let left = answer(&rules, "idp", &format!(r#"{{"customer":{{"ssn":"{ssn}"}}}}"#), &[]).unwrap();
+        prop_assert!(!left.contains(&ssn));
+        let (sent, _) = request(&rules, "idp", &left).unwrap();
+        prop_assert_eq!(sent, format!(r#"{{"customer":{{"ssn":"{ssn}"}}}}"#));
+        prop_assert!(request(&rules, "other", &left).is_err());
+    }
+}
