@@ -1,8 +1,7 @@
 //! Content safety: is the data clean. Bytes become findings, chosen actions and [`Edit`]s; the bytes themselves are left
 //! alone.
 //!
-//! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`], which reads only the `stretches` of a
-//! text that can hold one), [`detectors`] decide what stands there, [`rules`] what is done about it per route and
+//! `shapes` and [`hyperscan`] name places worth a look ([`scanner`] says what such a place is), [`detectors`] decide what stands there, [`rules`] what is done about it per route and
 //! direction, [`redact`] how the bytes change, and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
@@ -20,7 +19,7 @@ pub mod redact;
 pub mod rules;
 pub mod scanner;
 mod screen;
-mod stretches;
+mod shapes;
 pub mod validators;
 
 pub use redact::{splice, spliced_len, text_as_sent};

@@ -190,7 +190,22 @@ choice!(Detector: "us_ssn" => Detector::UsSsn, "email" => Detector::Email,
     "anthropic_key" => Detector::AnthropicKey, "private_key" => Detector::PrivateKey,
     "jwt" => Detector::Jwt, "connection_string" => Detector::ConnectionString,
     "other_token" => Detector::OtherToken, "generic_secret" => Detector::GenericSecret,
-    "swift_bic" => Detector::SwiftBic);
+    "swift_bic" => Detector::SwiftBic,
+    "us_itin" => Detector::UsItin, "us_ein" => Detector::UsEin,
+    "us_aba_routing" => Detector::UsAbaRouting, "iban" => Detector::Iban,
+    "uk_nhs" => Detector::UkNhs, "uk_nino" => Detector::UkNino,
+    "ca_sin" => Detector::CaSin, "au_tfn" => Detector::AuTfn,
+    "au_medicare" => Detector::AuMedicare, "in_aadhaar" => Detector::InAadhaar,
+    "in_pan" => Detector::InPan, "es_dni" => Detector::EsDni,
+    "es_nie" => Detector::EsNie, "it_fiscal_code" => Detector::ItFiscalCode,
+    "fr_nir" => Detector::FrNir, "de_tax_id" => Detector::DeTaxId,
+    "br_cpf" => Detector::BrCpf, "br_cnpj" => Detector::BrCnpj,
+    "pl_pesel" => Detector::PlPesel, "ip_address" => Detector::IpAddress,
+    "mac_address" => Detector::MacAddress, "crypto_wallet" => Detector::CryptoWallet,
+    "us_npi" => Detector::UsNpi, "fi_personal_identity_code" => Detector::FiPersonalIdentityCode,
+    "se_personnummer" => Detector::SePersonnummer, "sg_nric_fin" => Detector::SgNricFin,
+    "kr_rrn" => Detector::KrRrn, "th_tnin" => Detector::ThTnin,
+    "tr_national_id" => Detector::TrNationalId, "za_id_number" => Detector::ZaIdNumber);
 choice!(ContentAction: "flag" => ContentAction::Flag, "mask" => ContentAction::Mask,
     "redact" => ContentAction::Redact, "block" => ContentAction::Block);
 choice!(Direction: "request" => Direction::Request, "response" => Direction::Response, "both" => Direction::Both);
