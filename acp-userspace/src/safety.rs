@@ -1,9 +1,10 @@
 //! Content safety: is the data clean. Bytes become findings, chosen actions and [`Edit`]s; the bytes themselves are left
 //! alone.
 //!
-//! [`scanner`] names places worth a look (the engine behind it is [`hyperscan`], which reads only the `stretches` of a
-//! text that can hold one), [`detectors`] decide what stands there, [`rules`] what is done about it for each call
-//! and direction, [`risk`] how grave it is, [`redact`] how the bytes change ([`tokenise`] into what can be turned back), and [`screen()`] and [`screen_response`] are the doors the pipeline uses.
+//! `shapes` and [`hyperscan`] name places worth a look ([`scanner`] says what such a place is), [`detectors`] decide what
+//! stands there, [`rules`] what is done about it for each call and direction, [`risk`] how grave it is, [`redact`] how the
+//! bytes change ([`tokenise`] into what can be turned back). [`screen()`] and [`screen_response`] are the doors the
+//! pipeline uses.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
 //! is refused, and so is what an action would have to edit where nothing can be edited.
@@ -21,7 +22,7 @@ pub mod risk;
 pub mod rules;
 pub mod scanner;
 mod screen;
-mod stretches;
+mod shapes;
 pub mod tokenise;
 pub mod validators;
 

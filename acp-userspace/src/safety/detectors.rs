@@ -9,8 +9,8 @@
 //! place of the needle, in the text (then `from` is where it ends) or in the name of the member the text is the value of
 //! (then `from` is 0; `said` is the name up to the needle's end). A module of such detectors declares `pub(super) const WORDS: &[Word]` and stands in `words::LISTS`.
 //!
-//! What each detector takes, and what it leaves, is said in its own file. All of them read ASCII digits and the
-//! separators space, `-`, `.`, `(`, `)`.
+//! What each detector takes, and what it leaves, is said in its own file. All of them read ASCII digits; runs of digits are
+//! read with the separators space, `-`, `.`, `/`, `(`, `)`.
 
 use std::ops::Range;
 
@@ -18,13 +18,17 @@ use super::scanner::{Anchor, Candidate};
 use crate::config::resolved::Detector;
 use context::Context;
 use digits::Window;
+use national::By;
 use words::Announced;
 
 mod bic;
+mod codes;
 mod context;
 mod credit_card;
 mod digits;
 mod email;
+mod national;
+mod network;
 mod phone;
 pub(super) mod secrets;
 mod us_ssn;
@@ -39,8 +43,23 @@ impl Detectors {
     pub(super) const NONE: Self = Self(0);
     /// Those that open something.
     const SECRETS: Self = Self::of(Detector::SECRETS);
+    /// Those that a shape anchors.
+    const SHAPES: Self = Self::of(SHAPED).and(Self::NATIONAL);
+    /// Those of [`national`].
+    const NATIONAL: Self = {
+        let (mut set, mut i) = (Self::NONE, 0);
+        while i < national::FORMS.len() {
+            set = set.and(Self::of(&[national::FORMS[i].detector]));
+            i += 1;
+        }
+        set
+    };
     /// Those that a word anchors.
     const WORDS: Self = words::FOUND;
+
+    /// Those that anything finds.
+    #[cfg(test)]
+    pub(super) const FOUND: Self = Self::SHAPES.and(Self::SECRETS).and(Self::WORDS);
 
     /// These.
     pub(super) const fn of(detectors: &[Detector]) -> Self {
@@ -74,10 +93,10 @@ impl Detectors {
         self.0 & (1 << detector as u8) != 0
     }
 
-    /// Whether one is that [`Family::Numbers`](super::scanner::Family::Numbers) finds.
+    /// Whether one is that a shape anchors: whatever is no secret, and not found by a word alone.
     #[must_use]
-    pub(super) fn numbers(self) -> bool {
-        self.overlaps(Self::of(&[Detector::UsSsn, Detector::Email, Detector::CreditCard, Detector::Phone]))
+    pub(super) fn shapes(self) -> bool {
+        self.overlaps(Self::SHAPES)
     }
 
     /// Whether one that is a secret is.
@@ -117,39 +136,90 @@ pub(super) fn examine(
     mut report: impl FnMut(Detector, Range<usize>, u8),
 ) -> usize {
     let end = candidate.end as usize;
-    match candidate.anchor {
-        Anchor::At => {
-            if wanted.contains(Detector::Email)
-                && let Some(range) = email::find(text, end)
-            {
-                report(Detector::Email, range, email::CONFIDENCE);
-            }
-            end
+    let mut hit = |hit: Option<Hit>| {
+        if let Some(Hit { detector, range, confidence }) = hit.filter(|hit| wanted.contains(hit.detector)) {
+            report(detector, range, confidence);
         }
+    };
+    match candidate.anchor {
+        Anchor::Digits => return run(text, key, end, settled, wanted, report),
+        Anchor::At => {
+            hit(email::find(text, end).map(|range| Hit::new(Detector::Email, range, email::CONFIDENCE)));
+        }
+        Anchor::Dotted => hit(network::quads(text, end)),
+        Anchor::Colons => {
+            let (found, settled) = network::colons(text, end);
+            hit(found);
+            return settled;
+        }
+        Anchor::Octets => hit(network::octets(text, end)),
+        Anchor::Coded => hit(codes::coded(text, key, end)),
+        Anchor::Pairs => hit(codes::pairs(text, key, end)),
+        Anchor::Token => hit(codes::token(text, key, end)),
         Anchor::Secret(anchor) => {
-            if let Some(secret) = secrets::find(text, key, anchor.into(), end)
-                && wanted.contains(secret.kind)
-            {
-                report(secret.kind, secret.range, secret.confidence);
-            }
-            end
+            let secret = secrets::find(text, key, anchor.into(), end);
+            hit(secret.map(|secret| Hit::new(secret.kind, secret.range, secret.confidence)));
         }
         Anchor::Word(word) => {
             words::examine(&Announced { text, from: end, said: &text[..end] }, word, wanted, &mut report);
-            end
-        }
-        Anchor::Digits => {
-            let start = digits::run_start(text, end - 1, settled);
-            let context = Context::new(text, start, key);
-            digits::each_window(text, start, |window| {
-                let found = number(window, &context, wanted);
-                if let Some((detector, found)) = &found {
-                    report(*detector, found.range.clone(), found.confidence);
-                }
-                found.map_or(1, |(_, found)| found.groups)
-            })
         }
     }
+    end
+}
+
+/// Reports the numbers of the run that the digit before `end` belongs to; returns where it ends.
+fn run(
+    text: &[u8],
+    key: Option<&str>,
+    end: usize,
+    settled: usize,
+    wanted: Detectors,
+    mut report: impl FnMut(Detector, Range<usize>, u8),
+) -> usize {
+    let start = digits::run_start(text, end - 1, settled);
+    let context = Context::new(text, start, key);
+    digits::each_window(text, start, |window| {
+        let found = number(window, &context, wanted);
+        if let Some((detector, found)) = &found {
+            report(*detector, found.range.clone(), found.confidence);
+        }
+        found.map_or(1, |(_, found)| found.groups)
+    })
+}
+
+/// What a shape anchors and no run of digits.
+const SHAPED: &[Detector] = &[
+    Detector::UsSsn,
+    Detector::Email,
+    Detector::CreditCard,
+    Detector::Phone,
+    Detector::Iban,
+    Detector::UkNino,
+    Detector::InPan,
+    Detector::ItFiscalCode,
+    Detector::IpAddress,
+    Detector::MacAddress,
+    Detector::CryptoWallet,
+];
+
+/// What a detector found.
+#[derive(Debug, PartialEq, Eq)]
+struct Hit {
+    detector: Detector,
+    range: Range<usize>,
+    /// How sure that is, in percent.
+    confidence: u8,
+}
+
+impl Hit {
+    const fn new(detector: Detector, range: Range<usize>, confidence: u8) -> Self {
+        Self { detector, range, confidence }
+    }
+}
+
+/// ASCII and whatever else is UTF-8, as text.
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 /// Reports what the word that ends at `end` in the member's name `key` announces in its value `text`.
@@ -183,9 +253,23 @@ fn number(window: &Window<'_>, context: &Context<'_>, wanted: Detectors) -> Opti
         let found = if digits >= least && wanted.contains(detector) { find(window, context) } else { None };
         found.map(|found| (detector, found))
     };
+    let national = |by| {
+        let enough = digits >= national::DIGITS_MIN && wanted.overlaps(Detectors::NATIONAL);
+        if enough { national::find(window, context, by, wanted) } else { None }
+    };
     try_one(Detector::CreditCard, credit_card::DIGITS_MIN, credit_card::find)
+        .or_else(|| national(By::RuleAndWord))
         .or_else(|| try_one(Detector::UsSsn, us_ssn::DIGITS, us_ssn::find))
-        .or_else(|| try_one(Detector::Phone, phone::DIGITS_MIN, phone::find))
+        .or_else(|| national(By::Word))
+        .or_else(|| {
+            let phone = try_one(Detector::Phone, phone::DIGITS_MIN, phone::find);
+            let sure = |found: &Option<(Detector, Found)>| found.as_ref().map_or(0, |(_, found)| found.confidence);
+            if sure(&phone) >= phone::CERTAIN {
+                return phone;
+            }
+            let national = national(By::Form);
+            if sure(&national) > sure(&phone) { national } else { phone }
+        })
 }
 
 #[cfg(test)]

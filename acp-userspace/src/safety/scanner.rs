@@ -1,51 +1,46 @@
-//! The seam between bytes and the engine that searches them: anchors go to a [`Sink`], nothing else comes back.
+//! The seam between bytes and what searches them: anchors go to a [`Sink`], nothing else comes back.
 //!
-//! An anchor is a cheap necessary condition ("eight digits close together", "something@something"); the detectors
-//! look at the text around it and decide. A scanner therefore may report too much, and must never report too
-//! little: whatever keeps it from reporting everything is a [`ScannerError`], which refuses the content (THREATS A25).
+//! An anchor is a cheap necessary condition ("seven digits or separators", "something@something", a token's prefix); the
+//! detectors look at the text around it and decide. What searches may therefore report too much, and must never report too
+//! little: whatever keeps the engine from reporting everything is a [`ScannerError`], which refuses the content (THREATS
+//! A25). Anchors that are shapes are found by `shapes`, those that are words by a [`Scanner`].
 
-/// What a scanner looks for.
+/// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Anchor {
+    /// A digit and six more bytes that are digits or separators. Ends behind the digit.
+    Digits,
     /// A character of an address, `@`, the first of a host. Ends behind the latter.
     At,
-    /// The eighth digit of a run, and every further one; up to three separators stand between any two. Ends behind it.
-    Digits,
+    /// Four numbers with dots between. Ends behind the first digit of the fourth.
+    Dotted,
+    /// Two colons, four bytes between them or fewer. Ends behind the second.
+    Colons,
+    /// Hyphens three bytes apart, or dots five apart, as in a MAC address. Ends behind the last.
+    Octets,
+    /// Two letters at the beginning of a word, and two digits. Ends behind them.
+    Coded,
+    /// The same, and two more digits, with separators between. Ends behind them.
+    Pairs,
+    /// The first ten letters and digits of a code that has no long run of digits, or the first sixteen of any word.
+    Token,
     /// What a secret begins with, or the name before it: by number, as the detectors of secrets count them.
     Secret(u8),
     /// A word that announces values: by number, as the detectors' words are counted.
     Word(u8),
 }
 
-impl Anchor {
-    /// Anchors whose looks settle text for later ones of the same kind, counted from 0. A secret's
-    /// and a word's look is bounded whatever lies before it, so none has to be.
-    pub(super) const fn settles(self) -> Option<usize> {
-        match self {
-            Self::At => Some(0),
-            Self::Digits => Some(1),
-            Self::Secret(_) | Self::Word(_) => None,
-        }
-    }
-}
-
-/// Anchors that are searched together: an engine of few that are alike is faster than one of all.
+/// Anchors that the engine searches together: few that are alike are found faster than all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// [`Anchor::At`] and [`Anchor::Digits`].
-    Numbers,
     /// [`Anchor::Secret`].
     Secrets,
     /// [`Anchor::Word`].
     Words,
 }
 
-/// Separators that may stand between two digits of an anchor.
+/// Separators that may stand between two digits of one run.
 pub const SEPARATORS_MAX: usize = 3;
-
-/// Longest text an anchor needs: eight digits and the separators between them.
-/// Text scanned in blocks overlaps by this much.
-pub const ANCHOR_BYTES_MAX: usize = 8 + 7 * SEPARATORS_MAX;
 
 /// An anchor that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,63 +1,63 @@
 //! Words that say what a number is, where its shape alone does not.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 /// How far back a word of the same line counts, in bytes: a short clause ("my social security number is").
 const REACH: usize = 48;
 /// How much of a JSON member's name is read.
 const KEY_BYTES_MAX: usize = 64;
 
-/// What words may speak of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Topic {
-    SocialSecurity,
-    Card,
-    Phone,
+/// Declares [`Topic`], and the words of each in lower case. Whatever follows those of more than three letters ("phones",
+/// "cardholder"); shorter ones stand alone ("tel", not "tell").
+macro_rules! topics {
+    ($($topic:ident: [$($word:literal),+ $(,)?],)+) => {
+        /// What words may speak of.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Topic {
+            $($topic,)+
+        }
+
+        /// By [`Topic`].
+        const WORDS: &[Words] = &[$(Words::of(&[$($word),+]),)+];
+    };
 }
 
-impl Topic {
-    /// Its words, in lower case. Whatever follows those of more than three letters ("phones", "cardholder"); shorter ones
-    /// stand alone ("tel", not "tell").
-    const fn words(self) -> &'static [&'static str] {
-        match self {
-            Self::SocialSecurity => {
-                &["ssn", "social security", "social_security", "social-security", "socialsecurity", "soc sec", "ss#"]
-            }
-            Self::Card => &[
-                "card",
-                "credit",
-                "debit",
-                "visa",
-                "mastercard",
-                "maestro",
-                "amex",
-                "american express",
-                "diners",
-                "discover",
-                "jcb",
-                "payment",
-                "pan",
-                "cc",
-            ],
-            Self::Phone => &[
-                "phone",
-                "telephone",
-                "telef",
-                "tel",
-                "mobile",
-                "cell",
-                "celular",
-                "fax",
-                "call",
-                "dial",
-                "whatsapp",
-                "sms",
-                "msisdn",
-                "contact",
-                "hotline",
-            ],
-        }
-    }
+topics! {
+    SocialSecurity: ["ssn", "social security", "social_security", "social-security", "socialsecurity", "soc sec", "ss#"],
+    Card: [
+        "card", "credit", "debit", "visa", "mastercard", "maestro", "amex", "american express", "diners", "discover",
+        "jcb", "payment", "pan", "cc",
+    ],
+    Phone: [
+        "phone", "telephone", "telef", "tel", "mobile", "cell", "celular", "fax", "call", "dial", "whatsapp", "sms",
+        "msisdn", "contact", "hotline", "my registered",
+    ],
+    Insurance: ["nino", "ni", "national insurance", "national_insurance", "nationalinsurance", "insurance number"],
+    Pan: ["pan", "permanent account", "permanent_account", "income tax", "pancard"],
+    Nhs: ["nhs", "national health"],
+    Sin: ["sin", "social insurance", "social_insurance", "socialinsurance", "nas"],
+    Tfn: ["tfn", "tax file", "tax_file", "taxfile"],
+    Medicare: ["medicare"],
+    Aadhaar: ["aadhaar", "aadhar", "adhaar", "adhar", "uidai", "uid"],
+    Spanish: ["dni", "nif", "nie", "documento nacional", "identidad"],
+    Singaporean: ["nric", "fin", "singapore"],
+    French: ["nir", "insee", "secu", "nss"],
+    GermanTax: ["steuer", "idnr", "tin", "tax id", "tax_id", "taxid"],
+    Cpf: ["cpf", "cadastro de pessoa"],
+    Cnpj: ["cnpj", "cadastro nacional"],
+    Pesel: ["pesel"],
+    Korean: ["rrn", "resident registration", "resident_registration", "korean"],
+    Swedish: ["personnummer", "pnr", "personal identity", "swedish"],
+    Thai: ["thai", "national id", "tnin", "citizen id"],
+    Turkish: ["kimlik", "tckn", "tc no", "turkish"],
+    SouthAfrican: ["south african", "rsa id", "sa id", "id number", "id no", "id_number", "idnumber", "refugee"],
+    Finnish: ["hetu", "henkil", "finnish"],
+    Npi: ["npi", "national provider", "national_provider"],
+    Provider: ["npi", "provider", "national provider", "national_provider"],
+    Routing: ["routing", "aba", "rtn", "transit number"],
+    Taxpayer: ["itin", "taxpayer", "tax id", "tax_id", "taxid", "tin"],
+    Employer: ["ein", "fein", "employer id", "employer_id", "tax id", "tax_id", "taxid", "federal tax", "federal id"],
 }
 
 /// Words to look for, and the letters they begin with.
@@ -78,16 +78,13 @@ impl Words {
     }
 }
 
-/// By [`Topic`].
-const WORDS: [Words; 3] =
-    [Words::of(Topic::SocialSecurity.words()), Words::of(Topic::Card.words()), Words::of(Topic::Phone.words())];
-
 /// What stands before a run of digits; each topic is looked for once, when it is asked for.
 pub(super) struct Context<'a> {
     text: &'a [u8],
     start: usize,
     key: &'a [u8],
-    said: [Cell<Option<bool>>; 3],
+    /// By topic: bit `n` of the first is set once it was looked for, of the second if it was found.
+    said: Cell<(u32, u32)>,
 }
 
 impl<'a> Context<'a> {
@@ -106,20 +103,34 @@ impl<'a> Context<'a> {
 
     /// Whether it is known already that no word of `topic` does.
     pub(super) fn is_silent(&self, topic: Topic) -> bool {
-        self.said[topic as usize].get() == Some(false)
+        let (asked, said) = self.said.get();
+        (asked & !said) >> topic as u32 & 1 != 0
     }
 
     /// Whether a word of `topic` stands shortly before, or in the member's name.
     pub(super) fn says(&self, topic: Topic) -> bool {
-        let said = &self.said[topic as usize];
-        said.get().unwrap_or_else(|| {
+        let (mut asked, mut said) = self.said.get();
+        let bit = 1 << topic as u32;
+        if asked & bit == 0 {
             let words = &WORDS[topic as usize];
             let says = has_word(self.key, words) || has_word(self.before(), words);
-            said.set(Some(says));
-            says
-        })
+            asked |= bit;
+            said |= if says { bit } else { 0 };
+            self.said.set((asked, said));
+        }
+        said & bit != 0
+    }
+
+    /// Whether `range` is all of a text that nothing names, but for spaces.
+    pub(super) fn is_whole(&self, range: Range<usize>) -> bool {
+        self.key.is_empty()
+            && self.text[..range.start].iter().rev().all(u8::is_ascii_whitespace)
+            && self.text[range.end..].iter().all(u8::is_ascii_whitespace)
     }
 }
+
+/// Topics are counted in the bits of a `u32`.
+const _: () = assert!(WORDS.len() <= 32);
 
 /// Finds one of `words` where a word begins: `ssn` in "SSN:", "user_ssn" and "userSsn", not in "passnumber".
 fn has_word(text: &[u8], words: &Words) -> bool {
@@ -194,7 +205,7 @@ mod tests {
         ];
         proptest!(|(parts in prop::collection::vec(part, 0..6))| {
             let text = parts.concat();
-            for words in &WORDS {
+            for words in WORDS {
                 let expected = has_word_at_length(text.as_bytes(), words.words);
                 prop_assert_eq!(has_word(text.as_bytes(), words), expected, "{:?}", text);
             }

@@ -93,7 +93,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 fn is_separator(byte: u8) -> bool {
-    matches!(byte, b' ' | b'-' | b'.' | b'(' | b')')
+    matches!(byte, b' ' | b'-' | b'.' | b'(' | b')' | b'/')
 }
 
 /// Where the run begins that the digit at `at` belongs to, not looking before `floor`.

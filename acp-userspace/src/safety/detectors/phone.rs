@@ -7,7 +7,7 @@
 //! | with `+1`, but an area code or exchange that is never assigned | 70 |
 //! | with a trunk zero or an area code in parentheses, in groups | 70 |
 //! | in the groups of some country's numbers without either | 50 |
-//! | 8 to 15 digits in any other way, 7 if in groups, where a word speaks of a telephone | 60 |
+//! | 8 to 15 digits in any other way, 6 if in groups, where a word speaks of a telephone | 60 |
 //!
 //! A word halves what those below 95 lack to 100. It stands before the number, is the JSON member's name, or follows the
 //! number ("fax", an extension). Without one, eight or more digits in a row are an id; so is a number joined to a
@@ -21,8 +21,8 @@ mod international;
 mod national;
 mod plans;
 
-/// Digits of the shortest number: a few countries' with calling code, local ones in groups.
-pub(super) const DIGITS_MIN: usize = 7;
+/// Digits of the shortest number: local ones in groups.
+pub(super) const DIGITS_MIN: usize = 6;
 /// Of those a word speaks of: fewer in a row are too many other things.
 const BARE_DIGITS_MIN: usize = 8;
 
@@ -30,7 +30,7 @@ const BARE_DIGITS_MIN: usize = 8;
 const LISTED_DIGITS: usize = 10;
 
 /// No word is asked for above.
-const CERTAIN: u8 = 95;
+pub(super) const CERTAIN: u8 = 95;
 /// For what is told by a word alone.
 const BY_WORD: u8 = 60;
 
@@ -98,7 +98,7 @@ fn opening(window: &Window<'_>) -> usize {
 }
 
 fn is_phone_separator(separator: &[u8]) -> bool {
-    matches!(separator, b" " | b"-" | b"." | b"(" | b")" | b") " | b" (" | b")-" | b"-(" | b" - " | b").")
+    matches!(separator, b" " | b"-" | b"." | b"/" | b"(" | b")" | b") " | b" (" | b")-" | b"-(" | b" - " | b").")
 }
 
 /// Whether no digits stand before the window as if they were of the same number: with one separator between.

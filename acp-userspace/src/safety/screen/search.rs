@@ -1,8 +1,7 @@
 //! One search: all that is wanted, in every text of the content, each place once.
 //!
 //! JSON is searched twice at most: the original as it stands, whose structure no anchor crosses, and the unescaped
-//! texts of the strings that hold escapes, of which the long ones are left out of the first search. The engine is shown
-//! only the stretches of a text that can hold an anchor of numbers; anchors of secrets are looked for everywhere. What
+//! texts of the strings that hold escapes, of which the long ones are left out of the first search. What
 //! the search names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded
 //! first. Long texts are searched in overlapping blocks. Where the name of a member holds a word that announces values,
 //! its value is looked at too.
@@ -16,15 +15,14 @@ use crate::protocol::json::{Document, Kind, Node};
 use crate::safety::detectors::{self, Detectors, secrets, words};
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
-use crate::safety::scanner::{ANCHOR_BYTES_MAX, Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
-use crate::safety::stretches::stretches;
+use crate::safety::scanner::{Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
+use crate::safety::shapes::shapes;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
 pub(super) const BLOCK_BYTES: usize = 16 << 10;
 /// Shortest string with escapes that is left out of the search of the original, where nothing of it is found.
 const SKIPPED_BYTES_MIN: usize = 64;
-/// Candidates of one block: no two anchors of numbers end at one byte, so there is room for all of them. Anchors of
-/// secrets are so rare that as many mean hostile content, which is an error (THREATS A25).
+/// Candidates of one block: as many mean hostile content, which is an error (THREATS A25).
 const CANDIDATES_MAX: usize = BLOCK_BYTES;
 /// Findings of one body; more are an error, because each costs an edit (THREATS A25).
 pub const FINDINGS_MAX: usize = 8_192;
@@ -179,7 +177,7 @@ impl Search<'_> {
 
     /// A path, a query or a form.
     fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        if !self.wanted.secrets() && !can_hold_number(text) {
+        if !self.wanted.secrets() && !self.wanted.words() && !can_hold_shape(text) {
             return Ok(());
         }
         let mut decoded = std::mem::take(self.decoded);
@@ -193,62 +191,57 @@ impl Search<'_> {
         self.each(text, |_| Some(Found { text, base: 0, key: None, place }))
     }
 
-    /// Searches what of `bytes` can hold an anchor; `locate` says which text a candidate lies in.
+    /// Searches `bytes`; `locate` says which text a candidate lies in.
     fn each<'a>(
         &mut self,
         bytes: &'a [u8],
         locate: impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        if self.wanted.numbers() {
-            let mut settled = [0; 2];
-            for stretch in stretches(bytes) {
-                self.blocks(Family::Numbers, bytes, stretch, &mut settled, &locate)?;
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(ScannerError::TooLarge);
+        }
+        if self.wanted.shapes() {
+            let mut places = shapes(bytes);
+            while let Some(candidate) = places.next() {
+                let Some(found) = locate(&candidate) else { continue };
+                let settled = places.settled(candidate.anchor);
+                places.settle(candidate.anchor, examine(self.hits, &found, candidate, settled, self.wanted)?);
             }
         }
         if self.wanted.secrets() {
-            self.blocks(Family::Secrets, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
+            self.blocks(Family::Secrets, secrets::BACK_BYTES_MAX, bytes, &locate)?;
         }
         if self.wanted.words() {
-            self.blocks(Family::Words, bytes, 0..bytes.len(), &mut [0; 2], &locate)?;
+            self.blocks(Family::Words, words::NEEDLE_BYTES_MAX, bytes, &locate)?;
         }
         Ok(())
     }
 
-    /// Searches `stretch`, block by block; each overlaps the one before by the longest anchor.
+    /// Searches `bytes` block by block; each overlaps the one before by the longest anchor.
     fn blocks<'a>(
         &mut self,
         family: Family,
+        overlap: usize,
         bytes: &'a [u8],
-        stretch: Range<usize>,
-        settled: &mut [usize; 2],
         locate: &impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        let overlap = match family {
-            Family::Numbers => ANCHOR_BYTES_MAX,
-            Family::Secrets => secrets::BACK_BYTES_MAX,
-            Family::Words => words::NEEDLE_BYTES_MAX,
-        };
-        let (mut from, mut searched) = (stretch.start, stretch.start);
+        let (mut from, mut searched) = (0, 0);
         loop {
-            let to = stretch.end.min(from + BLOCK_BYTES);
+            let to = bytes.len().min(from + BLOCK_BYTES);
             self.candidates.clear();
             self.scanner.scan(family, &bytes[from..to], self.scratch, self.candidates)?;
             for candidate in self.candidates.sorted() {
                 let candidate = Candidate { end: candidate.end + from as u32, ..*candidate };
-                let end = candidate.end as usize;
-                let settled = candidate.anchor.settles().map(|kind| &mut settled[kind]);
                 // The block before has reported what ends where both overlap.
-                if end <= settled.as_ref().map_or(searched, |settled| **settled) {
+                if candidate.end as usize <= searched {
                     continue;
                 }
                 if let Some(found) = locate(&candidate) {
                     announced(self.hits, self.document, &found, candidate, self.wanted)?;
-                    let before = settled.as_ref().map_or(0, |settled| **settled);
-                    let now = examine(self.hits, &found, candidate, before, self.wanted)?;
-                    settled.into_iter().for_each(|settled| *settled = now);
+                    examine(self.hits, &found, candidate, 0, self.wanted)?;
                 }
             }
-            if to == stretch.end {
+            if to == bytes.len() {
                 return Ok(());
             }
             (from, searched) = (to - overlap, to);
@@ -350,10 +343,9 @@ fn is_quantity(number: &str) -> bool {
     number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// Whether `text` could hold an anchor of numbers once decoded: paths and queries seldom do.
-fn can_hold_number(text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-    digits >= 8 || text.iter().any(|byte| matches!(byte, b'@' | b'%'))
+/// Whether `text` could hold a shape once decoded: short paths and queries without digits do not.
+fn can_hold_shape(text: &[u8]) -> bool {
+    text.len() >= 16 || text.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'@' | b'%' | b':'))
 }
 
 /// Decodes `%XX` and `+`; `&` and `;` become newlines, which no detector crosses. Broken escapes stay as they are.
