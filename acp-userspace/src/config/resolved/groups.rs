@@ -64,6 +64,7 @@ impl Group {
             Detector::UsSsn
             | Detector::UsItin
             | Detector::UsPassport
+            | Detector::Passport
             | Detector::UsDriverLicense
             | Detector::UkNino
             | Detector::CaSin
@@ -102,7 +103,7 @@ impl Group {
             | Detector::UsHealthInsuranceId => Self::Health,
             Detector::Email | Detector::Phone | Detector::Address | Detector::DateOfBirth => Self::Contact,
             Detector::IpAddress | Detector::MacAddress => Self::Network,
-            Detector::Person | Detector::PromptInjection | Detector::Jailbreak => Self::Phrases,
+            Detector::Person | Detector::PromptInjection | Detector::Jailbreak | Detector::HiddenText => Self::Phrases,
             Detector::AwsKey
             | Detector::GcpKey
             | Detector::AzureKey

@@ -262,6 +262,10 @@ detectors! {
     PromptInjection = 60, "prompt_injection", "PROMPT_INJECTION";
     /// Phrase that tries to lift a model's restrictions, from a list; weak.
     Jailbreak = 61, "jailbreak", "JAILBREAK";
+    /// Passport number of a country other than the US, or of one that is not told, by a word beside it.
+    Passport = 62, "passport", "PASSPORT";
+    /// Text that nobody sees: a run of tag characters or variation selectors.
+    HiddenText = 63, "hidden_text", "HIDDEN_TEXT";
 }
 
 impl Detector {
