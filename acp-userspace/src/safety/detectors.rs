@@ -29,6 +29,7 @@ mod digits;
 mod email;
 mod national;
 mod network;
+mod personal;
 mod phone;
 pub(super) mod secrets;
 mod us_ssn;
@@ -161,7 +162,8 @@ pub(super) fn examine(
             hit(secret.map(|secret| Hit::new(secret.kind, secret.range, secret.confidence)));
         }
         Anchor::Word(word) => {
-            words::examine(&Announced { text, from: end, said: &text[..end] }, word, wanted, &mut report);
+            let announced = Announced { text, from: end, said: &text[..end], name: None };
+            words::examine(&announced, word, wanted, &mut report);
         }
     }
     end
@@ -231,7 +233,8 @@ pub(super) fn examine_member(
     mut report: impl FnMut(Detector, Range<usize>, u8),
 ) {
     if let (Anchor::Word(word), Some(said)) = (candidate.anchor, key.as_bytes().get(..candidate.end as usize)) {
-        words::examine(&Announced { text, from: 0, said }, word, wanted, &mut report);
+        let announced = Announced { text, from: 0, said, name: Some(key) };
+        words::examine(&announced, word, wanted, &mut report);
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use super::{Detectors, bic};
+use super::{Detectors, bic, personal};
 use crate::config::resolved::Detector;
 
 /// Bytes of a member's name in which needles count, so that a long name does not have its value looked at too often.
@@ -42,6 +42,8 @@ pub(in crate::safety) struct Announced<'a> {
     pub(in crate::safety) from: usize,
     /// What was said up to the needle's end: the beginning of `text`, or of the member's name.
     pub(in crate::safety) said: &'a [u8],
+    /// The whole name of the member `text` is of, if the needle stands in that.
+    pub(in crate::safety) name: Option<&'a str>,
 }
 
 impl Announced<'_> {
@@ -58,7 +60,7 @@ impl Announced<'_> {
 }
 
 /// All words, by who looks for them. The engine numbers them in this order.
-const LISTS: [&[Word]; 1] = [bic::WORDS];
+const LISTS: [&[Word]; 2] = [bic::WORDS, personal::WORDS];
 
 /// All words, in the order of their numbers.
 pub(in crate::safety) fn all() -> impl Iterator<Item = &'static Word> {

@@ -119,6 +119,15 @@ const TOLERATED: &[(&str, &str)] = &[
     ("EMAIL", "URL"),
     ("IP_ADDRESS", "URL"),
     ("TAX_ID", "US_SSN"),
+    ("US_PASSPORT", "PASSPORT"),
+    ("UK_PASSPORT", "PASSPORT"),
+    ("IN_PASSPORT", "PASSPORT"),
+    ("DE_PASSPORT", "PASSPORT"),
+    ("ES_PASSPORT", "PASSPORT"),
+    ("IT_PASSPORT", "PASSPORT"),
+    ("KR_PASSPORT", "PASSPORT"),
+    // Made as a US number is, which no word says it is not.
+    ("KR_PASSPORT", "US_PASSPORT"),
 ];
 
 /// Labels for some of a kind: found by the kind's detector, but their `scope` is not complete for it.
@@ -220,7 +229,7 @@ const KINDS: &[Kind] = &[
     ours!("SWIFT_BIC", Context),
     same!("US_PASSPORT", Context),
     same!("US_DRIVER_LICENSE", Context),
-    kind("PASSPORT", Context, &["PASSPORT_NUM"], &[], &["PH_PASSPORT", "ZA_PASSPORT"]),
+    kind("PASSPORT", Context, &["PASSPORT_NUM"], &["PASSPORT"], &["PH_PASSPORT", "ZA_PASSPORT"]),
     kind("DRIVER_LICENSE", Context, &["DRIVER_LICENSE_NUM", "LICENSE"], &[], &["ZA_DRIVER_LICENSE"]),
     theirs!("KR_PASSPORT", Context),
     theirs!("KR_DRIVER_LICENSE", Context),
@@ -236,7 +245,13 @@ const KINDS: &[Kind] = &[
     theirs!("IT_IDENTITY_CARD", Context),
     kind("MRN", Context, &["PATIENT_ID"], &["MRN"], &[]),
     ours!("ICD10", Context),
-    kind("US_HEALTH_INSURANCE_ID", Context, &["INSURANCE_ID"], &[], &["US_HEALTH_INSURANCE_MEMBER_ID"]),
+    kind(
+        "US_HEALTH_INSURANCE_ID",
+        Context,
+        &["INSURANCE_ID"],
+        &["US_HEALTH_INSURANCE_ID"],
+        &["US_HEALTH_INSURANCE_MEMBER_ID"],
+    ),
     ours!("DATE_OF_BIRTH", Context),
     kind("ADDRESS", Context, &[], &["ADDRESS"], &[]),
     theirs!("UK_POSTCODE", Context),
@@ -255,6 +270,7 @@ const KINDS: &[Kind] = &[
     theirs!("US_PROVIDER_TAX_ID", Context),
     theirs!("URL", Context),
     theirs!("UUID", Format),
+    ours!("HIDDEN_TEXT", Context),
     // The gateway's rule list for names is off unless configured, and a scan without configuration does not run it.
     theirs!("PERSON", Context),
     theirs!("LOCATION", Context),
