@@ -11,6 +11,7 @@ pub use crate::http::fuzz::{chunked, request_head, response_head};
 pub use crate::identity::fuzz::token;
 pub use crate::protocol::json::fuzz::json;
 pub use crate::routing::fuzz::path;
+pub use crate::safety::decode::fuzz::decode;
 
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,11 @@ fn chunked() {
 }
 
 #[test]
+fn decode() {
+    run("decode", super::decode, Vec::new());
+}
+
+#[test]
 fn json() {
     run("json", super::json, Vec::new());
 }

@@ -66,6 +66,9 @@ pub enum ScannerError {
     /// The engine failed.
     #[error("the engine failed")]
     Engine,
+    /// More encodings within encodings than are looked through for a body of this size.
+    #[error("too much to decode")]
+    Undecoded,
     /// More bytes than the engine counts.
     #[error("too many bytes")]
     TooLarge,

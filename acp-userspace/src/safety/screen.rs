@@ -54,6 +54,16 @@ pub enum Body<'a> {
 }
 
 impl<'a> Content<'a> {
+    /// Bytes in all.
+    fn len(&self) -> usize {
+        let body = match self.body {
+            Body::Empty => 0,
+            Body::Json(document) => document.original().len(),
+            Body::Form(body) | Body::Raw(body) => body.len(),
+        };
+        body + self.path.len() + self.query.map_or(0, str::len)
+    }
+
     /// A body alone, as answers have it.
     #[must_use]
     pub const fn body(body: Body<'a>) -> Self {

@@ -4,7 +4,7 @@
 //! texts of the strings that hold escapes, of which the long ones are left out of the first search. What
 //! the search names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded
 //! first. Long texts are searched in overlapping blocks. Where the name of a member holds a word that announces values,
-//! its value is looked at too.
+//! its value is looked at too. What a text stands for when it is decoded (`layers`) is searched like the text itself.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,11 +12,14 @@ use std::sync::Arc;
 use super::{Body, Content};
 use crate::config::resolved::{Detector, Mode};
 use crate::protocol::json::{Document, Kind, Node};
+use crate::safety::decode::{Budget, Decoder, suspect};
 use crate::safety::detectors::{self, Detectors, secrets, words};
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
 use crate::safety::scanner::{Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
 use crate::safety::shapes::shapes;
+
+mod layers;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
 pub(super) const BLOCK_BYTES: usize = 16 << 10;
@@ -26,6 +29,8 @@ const SKIPPED_BYTES_MIN: usize = 64;
 const CANDIDATES_MAX: usize = BLOCK_BYTES;
 /// Findings of one body; more are an error, because each costs an edit (THREATS A25).
 pub const FINDINGS_MAX: usize = 8_192;
+/// Findings before those are counted once that a text and what it decodes to have in common.
+const HITS_MAX: usize = 4 * FINDINGS_MAX;
 
 /// One worker's memory for screening: 128 KiB and the engine's scratch, more only after content with many findings.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub struct Scan {
     candidates: Candidates,
     pub(super) hits: Vec<Hit>,
     decoded: Vec<u8>,
+    decoder: Decoder,
 }
 
 /// One finding's place.
@@ -62,7 +68,8 @@ pub(super) enum Place {
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { engine: None, candidates: Candidates::with_room(CANDIDATES_MAX), hits: Vec::new(), decoded: Vec::new() }
+        let candidates = Candidates::with_room(CANDIDATES_MAX);
+        Self { engine: None, candidates, hits: Vec::new(), decoded: Vec::new(), decoder: Decoder::default() }
     }
 }
 
@@ -79,6 +86,7 @@ impl Scan {
                 search.original(document)?;
                 search.escaped(document)?;
                 search.members(document)?;
+                search.layers_of_json(document)?;
             }
             Body::Form(body) => search.encoded(body, Place::Form)?,
             Body::Raw(body) => search.plain(body, Place::Raw)?,
@@ -86,7 +94,7 @@ impl Scan {
         search.encoded(content.path.as_bytes(), Place::Path)?;
         search.encoded(content.query.unwrap_or_default().as_bytes(), Place::Query)?;
         resolve(&mut self.hits, rules);
-        Ok(())
+        if self.hits.len() > FINDINGS_MAX { Err(ScannerError::Full) } else { Ok(()) }
     }
 
     /// Pairs the buffers with the scanner; its scratch is made anew only after a reload brought another one.
@@ -102,7 +110,8 @@ impl Scan {
         let Some((scanner, scratch)) = &mut self.engine else { return Err(ScannerError::Engine) };
         let (candidates, hits, decoded) = (&mut self.candidates, &mut self.hits, &mut self.decoded);
         let document = if let Body::Json(document) = content.body { Some(document) } else { None };
-        Ok(Search { document, scanner, scratch, candidates, hits, decoded, wanted })
+        let (decoder, budget) = (&mut self.decoder, Budget::for_bytes(content.len()));
+        Ok(Search { document, scanner, scratch, candidates, hits, decoded, decoder, budget, wanted })
     }
 }
 
@@ -115,6 +124,9 @@ struct Search<'s> {
     candidates: &'s mut Candidates,
     hits: &'s mut Vec<Hit>,
     decoded: &'s mut Vec<u8>,
+    decoder: &'s mut Decoder,
+    /// For all texts together.
+    budget: Budget,
     wanted: Detectors,
 }
 
@@ -177,7 +189,8 @@ impl Search<'_> {
 
     /// A path, a query or a form.
     fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        if !self.wanted.secrets() && !self.wanted.words() && !can_hold_shape(text) {
+        let clean = !self.wanted.secrets() && !self.wanted.words() && !can_hold_shape(text);
+        if clean && suspect(text, 0).is_none() {
             return Ok(());
         }
         let mut decoded = std::mem::take(self.decoded);
@@ -188,7 +201,8 @@ impl Search<'_> {
     }
 
     fn plain(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        self.each(text, |_| Some(Found { text, base: 0, key: None, place }))
+        self.each(text, |_| Some(Found { text, base: 0, key: None, place }))?;
+        self.layers(text, None, place)
     }
 
     /// Searches `bytes`; `locate` says which text a candidate lies in.
@@ -309,7 +323,7 @@ fn examine(
 }
 
 fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
-    if hits.len() >= FINDINGS_MAX {
+    if hits.len() >= HITS_MAX {
         return Err(ScannerError::Full);
     }
     hits.push(hit);

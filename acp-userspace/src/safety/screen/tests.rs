@@ -429,3 +429,5 @@ proptest! {
         }
     }
 }
+
+mod evasion;

@@ -1,0 +1,112 @@
+//! What texts stand for, searched like the texts themselves (THREATS A24).
+//!
+//! A finding in a decoded text lies where that came from: edits cover the whole of an escape, a character or an encoded
+//! run. Text that a reader does not see is a finding itself. All texts of one content share one budget; whoever uses it up
+//! is refused (THREATS A25).
+
+use super::{Found, Hit, Place, Search, name, push};
+use crate::config::resolved::Detector;
+use crate::protocol::json::{Document, Node};
+use crate::safety::decode::{Layer, suspect};
+use crate::safety::detectors::{self, secrets, words};
+use crate::safety::scanner::{Candidate, Family, Scanner, ScannerError};
+
+/// How sure it is that tags or variation selectors hide something, in percent.
+const HIDDEN: u8 = 90;
+
+impl Search<'_> {
+    /// The layers of every string, key and number of a body. Clean ones are passed over by one look at the whole.
+    pub(super) fn layers_of_json(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
+        let original = document.original().as_bytes();
+        let mut at = 0;
+        while let Some(found) = suspect(original, at) {
+            at = found + 1;
+            if let Some(node) = document.token_at(found) {
+                at = node.span().end;
+                self.layers_of_node(node, |node| !node.has_escapes())?;
+            }
+        }
+        let escaped = document.escaped_text().as_bytes();
+        at = 0;
+        while let Some(found) = suspect(escaped, at) {
+            at = found + 1;
+            if let Some((node, base)) = document.escaped_at(found) {
+                at = at.max(base + node.text().unwrap_or_default().len());
+                self.layers_of_node(node, |_| true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn layers_of_node<'a>(&mut self, node: Node<'a>, wanted: impl Fn(Node<'a>) -> bool) -> Result<(), ScannerError> {
+        match node.text().filter(|_| wanted(node)) {
+            Some(text) => self.layers(text.as_bytes(), name(node), Place::Node(node.index())),
+            None => Ok(()),
+        }
+    }
+
+    /// The layers of a text.
+    pub(super) fn layers(&mut self, text: &[u8], key: Option<&str>, place: Place) -> Result<(), ScannerError> {
+        if suspect(text, 0).is_none() {
+            return Ok(());
+        }
+        let (mut decoder, mut budget) = (std::mem::take(self.decoder), std::mem::take(&mut self.budget));
+        let result = decoder.layers(text, &mut budget, &mut |layer: &Layer<'_>| self.layer(layer, text, key, place));
+        (*self.decoder, self.budget) = (decoder, budget);
+        result
+    }
+
+    fn layer(&mut self, layer: &Layer<'_>, text: &[u8], key: Option<&str>, place: Place) -> Result<(), ScannerError> {
+        if let Some(range) = layer.hidden().filter(|_| self.wanted.contains(Detector::HiddenText)) {
+            push(self.hits, Hit { detector: Detector::HiddenText, place, range, confidence: HIDDEN })?;
+        }
+        let before = self.hits.len();
+        self.each(layer.text, |_| Some(Found { text: layer.text, base: 0, key, place }))?;
+        if let Some(key) = key {
+            self.member(layer, key, place)?;
+        }
+        // A key that was decoded may have told something of its value; that lies elsewhere.
+        for hit in self.hits[before..].iter_mut().filter(|hit| hit.place == place) {
+            hit.range = whole_characters(text, layer.original(hit.range.clone()));
+        }
+        Ok(())
+    }
+
+    /// What the name of a member tells of its decoded value.
+    fn member(&mut self, layer: &Layer<'_>, key: &str, place: Place) -> Result<(), ScannerError> {
+        if self.wanted.secrets()
+            && let Some(secret) = secrets::assigned(key, layer.text).filter(|secret| self.wanted.contains(secret.kind))
+        {
+            let secrets::Secret { kind: detector, range, confidence } = secret;
+            push(self.hits, Hit { detector, place, range, confidence })?;
+        }
+        if !self.wanted.words() {
+            return Ok(());
+        }
+        self.candidates.clear();
+        let read = &key.as_bytes()[..key.len().min(words::KEY_BYTES_MAX)];
+        self.scanner.scan(Family::Words, read, self.scratch, self.candidates)?;
+        for candidate in self.candidates.sorted() {
+            let mut pushed = Ok(());
+            let mut report = |detector, range, confidence| {
+                pushed = pushed.and_then(|()| push(self.hits, Hit { detector, place, range, confidence }));
+            };
+            detectors::examine_member(layer.text, key, Candidate { ..*candidate }, self.wanted, &mut report);
+            pushed?;
+        }
+        Ok(())
+    }
+}
+
+/// `range` of `text`, grown to the characters it lies in.
+fn whole_characters(text: &[u8], range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    let (mut start, mut end) = (range.start, range.end);
+    while start > 0 && inside(start) {
+        start -= 1;
+    }
+    while inside(end) {
+        end += 1;
+    }
+    start..end
+}
