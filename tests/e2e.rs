@@ -24,6 +24,8 @@ mod corpora;
 mod dev_checks;
 #[path = "e2e/http_corpus.rs"]
 mod http_corpus;
+#[path = "e2e/ledger.rs"]
+mod ledger;
 #[path = "e2e/mcp.rs"]
 mod mcp;
 #[path = "e2e/nat.rs"]

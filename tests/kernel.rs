@@ -163,9 +163,14 @@ impl World {
 
     /// Closes the server's end and waits for the connection's record. `eof` = the client's end of stream was read.
     fn close(&mut self, connection: Connection, eof: bool) -> ConnClosed {
+        self.close_audited(connection, eof, 0)
+    }
+
+    /// The same for a connection of which the audit log has so many bytes.
+    fn close_audited(&mut self, connection: Connection, eof: bool, audited_in: u64) -> ConnClosed {
         let fd = connection.server.as_raw_fd();
         let cookie = socket::cookie(fd).expect("a socket");
-        let own = self.workers[connection.worker].closed(fd, eof, mono_ns());
+        let own = self.workers[connection.worker].closed(fd, eof, audited_in, mono_ns());
         assert_eq!(own.is_none(), self.tier >= Tier::K2, "who keeps the ledger");
         let Connection { client, server, .. } = connection;
         drop(server);
@@ -418,6 +423,103 @@ fn the_ledger_counts_the_bytes_that_were_sent_however_the_connection_ends() {
         }
         let stats = world.plane.stats();
         assert_eq!((stats.opened, stats.closed, stats.lost), (15, 15, 0));
+    });
+}
+
+#[test]
+fn a_record_has_what_was_audited_beside_what_was_seen() {
+    on_every_tier(|world| {
+        for (audited, breach) in [(0, None), (7, None), (10, None), (11, Some(1))] {
+            let mut connection = world.attempt(BYSTANDER).expect("served");
+            let acme = world.bind(&connection, "acme");
+            exchange(&mut connection, 10, 5);
+            all_acknowledged(&connection.server);
+            let record = world.close_audited(connection, false, audited);
+            assert_eq!((record.bytes_in, record.audited_in, record.tenant), (10, audited, acme));
+            assert_eq!((record.flags & ledger::AUDITED != 0, record.breach()), (audited > 0, breach));
+        }
+    });
+}
+
+#[test]
+fn the_list_of_open_connections_is_the_kernels_own_count_of_each() {
+    on_every_tier(|world| {
+        let mut open: Vec<_> = (0..20).map(|_| world.attempt(BYSTANDER).expect("served")).collect();
+        for (n, connection) in open.iter_mut().enumerate() {
+            exchange(connection, 10 * n, 3);
+            all_acknowledged(&connection.server);
+        }
+        let acme = world.bind(&open[3], "acme");
+        let gone = open.remove(5);
+        world.close(gone, false);
+        let rows: Vec<_> = world.workers.iter().flat_map(|worker| worker.live(mono_ns())).collect();
+        assert_eq!(rows.len(), open.len(), "at {}", world.tier);
+        for (n, connection) in open.iter().enumerate() {
+            let (peer, sent) = (connection.client.local_addr().expect("an address"), if n < 5 { n } else { n + 1 });
+            let row = rows.iter().find(|row| row.peer == peer).expect("it is open");
+            assert_eq!((row.bytes_in, row.bytes_out), (10 * sent as u64, 3), "{row:?}");
+            assert_eq!(row.tenant, if n == 3 { acme } else { TenantSlot::UNATTRIBUTED });
+            assert_eq!(row.cookie, socket::cookie(connection.server.as_raw_fd()).expect("a socket"));
+        }
+    });
+}
+
+/// What the kernel's programs recorded of ten thousand connections, each of another size, is what the socket itself
+/// said before it was closed; and not one is missing.
+#[test]
+fn ten_thousand_records_are_what_the_sockets_said() {
+    const CONNECTIONS: usize = 10_000;
+    on_tiers(&[Tier::K2], "127.0.0.1", 2, |world| {
+        let mut expected = std::collections::HashMap::new();
+        let mut records = Vec::new();
+        for n in 0..CONNECTIONS {
+            let mut connection = world.attempt(BYSTANDER).expect("served");
+            exchange(&mut connection, 1 + n % 701, 1 + n % 97);
+            all_acknowledged(&connection.server);
+            let fd = connection.server.as_raw_fd();
+            let info = socket::tcp_info(fd).expect("a socket");
+            expected.insert(socket::cookie(fd).expect("a socket"), (info.tcpi_bytes_received, info.tcpi_bytes_acked));
+            world.workers[connection.worker].closed(fd, false, 1, mono_ns());
+            // No port of the client's is left in TIME_WAIT: there are not enough for ten thousand.
+            socket::reset_on_close(connection.client.as_raw_fd()).expect("a socket");
+            drop(connection.client);
+            wait_for(|| connection.server.read(&mut [0]).is_err().then_some(()));
+            drop(connection.server);
+            if n % 500 == 0 {
+                world.plane.drain(&mut |record| records.push(*record));
+            }
+        }
+        wait_for(|| {
+            world.plane.drain(&mut |record| records.push(*record));
+            (records.len() == CONNECTIONS).then_some(())
+        });
+        for record in &records {
+            let expected = expected.remove(&record.cookie).expect("each once");
+            assert_eq!((record.bytes_in, record.bytes_acked), expected, "{record:?}");
+            assert_eq!((record.audited_in, record.breach()), (1, None));
+        }
+        let stats = world.plane.stats();
+        assert_eq!((stats.opened, stats.closed, stats.lost), (CONNECTIONS as u64, CONNECTIONS as u64, 0));
+    });
+}
+
+/// Records that nobody reads in time are counted, not hidden.
+#[test]
+fn what_the_ledger_loses_is_counted() {
+    on_tiers(&[Tier::K2], "127.0.0.1", 1, |world| {
+        let room = ledger::EVENTS_BYTES as usize / (size_of::<ConnClosed>() + 8);
+        let made = room + 500;
+        for _ in 0..made {
+            let connection = world.attempt(BYSTANDER).expect("served");
+            socket::reset_on_close(connection.client.as_raw_fd()).expect("a socket");
+        }
+        wait_for(|| {
+            let stats = world.plane.stats();
+            (stats.closed + stats.lost == made as u64).then_some(())
+        });
+        let lost = world.plane.stats().lost;
+        assert!(lost >= 400, "{lost} of {made} lost, with room for {room}");
+        assert_eq!(world.plane.drain(&mut |_| {}) as u64, made as u64 - lost);
     });
 }
 

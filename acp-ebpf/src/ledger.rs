@@ -1,7 +1,8 @@
 //! The independent ledger: what is bound to a socket while it lives, and the record of it when it closes.
 //!
 //! The kernel counts bytes where user space cannot miscount them, so the ledger can be held against the audit log: for
-//! every closed connection `bytes_in` ≥ the sum of its audited request bytes, joined by socket cookie.
+//! every closed connection `bytes_in` ≥ the sum of its audited request bytes, joined by socket cookie. The worker leaves
+//! that sum with the socket before it closes it, so that the record has both ([`ConnClosed::audited_in`]).
 //!
 //! TCP counts a FIN as one byte of sequence space, received or acknowledged (RFC 9293 §3.4), and so do the kernel's
 //! byte counters; [`Close`] takes them out again.
@@ -21,6 +22,9 @@ pub const MULTI: u32 = 1 << 1;
 pub const PEER_FIN: u32 = 1 << 2;
 /// Flag: read by user space just before it closed the socket, not by the kernel after.
 pub const USER: u32 = 1 << 3;
+/// Flag: the audited bytes were left with the socket; without it nothing was audited, or the client ended the connection
+/// before they could be.
+pub const AUDITED: u32 = 1 << 4;
 
 /// TCP states as the kernel numbers them (`include/net/tcp_states.h`).
 pub mod tcp {
@@ -67,15 +71,17 @@ pub struct SkState {
     pub padding: u32,
     /// When the handshake completed.
     pub opened_ns: u64,
+    /// Bytes of requests that the audit log has; with [`AUDITED`].
+    pub audited_in: u64,
 }
 
-const _: () = assert!(size_of::<SkState>() == 24);
+const _: () = assert!(size_of::<SkState>() == 32);
 
 impl SkState {
     /// An unbound connection.
     #[must_use]
     pub const fn opened(now_ns: u64) -> Self {
-        Self { tenant: TenantSlot::UNATTRIBUTED, flags: 0, padding: 0, opened_ns: now_ns }
+        Self { tenant: TenantSlot::UNATTRIBUTED, flags: 0, padding: 0, opened_ns: now_ns, audited_in: 0 }
     }
 
     /// The state after `tenant` was verified on the connection, or `None` if that says nothing new. The first tenant
@@ -89,6 +95,12 @@ impl SkState {
             return None;
         }
         Some(Self { flags: self.flags | MULTI, ..self })
+    }
+
+    /// The state of a connection over which so many bytes of requests were audited.
+    #[must_use]
+    pub const fn audited(self, bytes: u64) -> Self {
+        Self { flags: self.flags | AUDITED, audited_in: bytes, ..self }
     }
 }
 
@@ -126,9 +138,11 @@ pub struct ConnClosed {
     pub remote_port: u16,
     /// Our port.
     pub local_port: u16,
+    /// Bytes of requests that the audit log has of it; with [`AUDITED`].
+    pub audited_in: u64,
 }
 
-const _: () = assert!(size_of::<ConnClosed>() == 104);
+const _: () = assert!(size_of::<ConnClosed>() == 112);
 
 impl ConnClosed {
     /// The record in `bytes`, if there are exactly as many as one has.
@@ -140,6 +154,16 @@ impl ConnClosed {
         // SAFETY: the length was checked, the read is unaligned, and `ConnClosed` is plain integers without padding,
         // so every bit pattern is a value of it.
         Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+
+    /// By how many bytes the audit log has more of this connection than the kernel saw: something is wrong with one of
+    /// the two. `None` as it should be.
+    #[must_use]
+    pub const fn breach(&self) -> Option<u64> {
+        if self.flags & AUDITED == 0 || self.audited_in <= self.bytes_in {
+            return None;
+        }
+        Some(self.audited_in - self.bytes_in)
     }
 
     /// The client's address and port.
@@ -253,6 +277,16 @@ mod tests {
     fn an_unattributed_binding_still_tells_a_second_tenant() {
         let bound = SkState::opened(7).bind(TenantSlot::UNATTRIBUTED).expect("new");
         assert_eq!(bound.bind(ACME).expect("new").flags, BOUND | MULTI);
+    }
+
+    #[test]
+    fn more_audited_than_seen_is_a_breach_and_nothing_else_is() {
+        let state = SkState::opened(7).audited(100);
+        assert_eq!((state.flags, state.audited_in), (AUDITED, 100));
+        let record = |bytes_in, flags| ConnClosed { bytes_in, flags, audited_in: 100, ..ConnClosed::default() };
+        assert_eq!(record(99, AUDITED).breach(), Some(1));
+        assert_eq!(record(100, AUDITED | BOUND).breach(), None);
+        assert_eq!(record(0, BOUND).breach(), None, "nothing is known of what was audited");
     }
 
     proptest! {

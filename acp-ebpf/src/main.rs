@@ -304,6 +304,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
         // Network order in the upper half (`sock_ops_convert_ctx_access`, net/core/filter.c, little-endian).
         remote_port: u32::from_be(field!(ctx, remote_port)) as u16,
         local_port: field!(ctx, local_port) as u16,
+        audited_in: state.audited_in,
     });
     entry.submit(BPF_RB_NO_WAKEUP.into());
     count(stats::CLOSED);

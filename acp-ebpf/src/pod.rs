@@ -6,5 +6,5 @@ use crate::{Penalty, SkState, SourceKey};
 unsafe impl aya::Pod for SourceKey {}
 // SAFETY: `#[repr(C)]`, three u64 and two u32, no padding; any bit pattern is one.
 unsafe impl aya::Pod for Penalty {}
-// SAFETY: `#[repr(C)]`, four u32 and an u64, the padding named; any bit pattern is one.
+// SAFETY: `#[repr(C)]`, four u32 and two u64, the padding named; any bit pattern is one.
 unsafe impl aya::Pod for SkState {}

@@ -42,7 +42,7 @@ pub use self::cgroup::{CgroupError, CgroupNode};
 pub use self::gate::Admission;
 pub use self::none::NonePlane;
 pub use self::tenants::{SLOTS_MAX, Tenants};
-pub use self::worker::WorkerPlane;
+pub use self::worker::{Live, WorkerPlane};
 use crate::config::resolved::{KernelConfig, KernelMode};
 
 /// How much of the kernel plane is in the kernel.

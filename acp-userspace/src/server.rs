@@ -11,6 +11,7 @@ mod carrier;
 mod connection;
 mod lanes;
 pub mod listener;
+pub mod live;
 mod memory;
 pub mod metrics;
 mod places;

@@ -48,6 +48,24 @@ enum Command {
         #[arg(long, default_value_t = 1_000)]
         max: usize,
     },
+    /// The connections that are open now, as the kernel counts them.
+    ///
+    /// IN and OUT are bytes on the wire, acknowledged; TENANT is who was verified there, `mixed` when there were several.
+    /// COOKIE joins a row to the audit log.
+    Connections {
+        /// Only connections of this tenant; `-` = of nobody verified.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Only connections from this address.
+        #[arg(long)]
+        source: Option<IpAddr>,
+        /// The largest first, by this.
+        #[arg(long, value_enum, default_value_t = By::Age)]
+        sort: By,
+        /// At most so many.
+        #[arg(long, default_value_t = 1_000)]
+        max: usize,
+    },
     /// End the penalty of a source, and forget what it was for.
     Pardon {
         /// An IPv4 address, or any address of an IPv6 /64.
@@ -73,6 +91,28 @@ enum Class {
     Shared,
 }
 
+/// What connections are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    Age,
+    In,
+    Out,
+    Retransmits,
+    Rtt,
+}
+
+impl By {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Age => "age_seconds",
+            Self::In => "bytes_in",
+            Self::Out => "bytes_out",
+            Self::Retransmits => "retransmits",
+            Self::Rtt => "rtt_us",
+        }
+    }
+}
+
 /// A column: its head, and the key of the rows' objects.
 type Column = (&'static str, &'static str);
 
@@ -89,6 +129,17 @@ const SOURCES: &[Column] = &[
     ("SHARED FOR", "shared_seconds_left"),
 ];
 
+const CONNECTIONS: &[Column] = &[
+    ("PEER", "peer"),
+    ("TENANT", "tenant"),
+    ("AGE", "age_seconds"),
+    ("IN", "bytes_in"),
+    ("OUT", "bytes_out"),
+    ("RETRANS", "retransmits"),
+    ("RTT µs", "rtt_us"),
+    ("COOKIE", "cookie"),
+];
+
 /// Runs the command.
 ///
 /// # Errors
@@ -103,8 +154,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
             print(args, SOURCES, &rows)
         }
+        Command::Connections { tenant, source, sort, max } => {
+            let rows = rows(args, "/kernel/connections")?;
+            print(args, CONNECTIONS, &chosen(rows, tenant.as_deref(), *source, *sort, *max))
+        }
         Command::Pardon { source } => pardon(args, *source),
     }
+}
+
+/// The connections that were asked for, the largest first.
+fn chosen(mut rows: Vec<Value>, tenant: Option<&str>, source: Option<IpAddr>, sort: By, max: usize) -> Vec<Value> {
+    let peer = |row: &Value| row["peer"].as_str()?.parse::<std::net::SocketAddr>().ok().map(|peer| peer.ip());
+    rows.retain(|row| tenant.is_none_or(|tenant| row["tenant"].as_str().unwrap_or("-") == tenant));
+    rows.retain(|row| source.is_none_or(|source| peer(row) == Some(source)));
+    rows.sort_by_key(|row| std::cmp::Reverse(row[sort.key()].as_u64()));
+    rows.truncate(max);
+    rows
 }
 
 fn pardon(args: &Args, source: IpAddr) -> anyhow::Result<ExitCode> {
@@ -172,6 +237,27 @@ mod tests {
         let expected = "SOURCE     STEP    SECONDS  OPEN\n192.0.2.1  refuse  5        -\n";
         assert_eq!(table(PENALTIES, &rows), expected);
         assert_eq!(table(PENALTIES, &[]), "SOURCE  STEP  SECONDS  OPEN\n");
+    }
+
+    #[test]
+    fn connections_are_chosen_by_tenant_and_source_and_sorted() {
+        let row =
+            |peer: &str, tenant: Option<&str>, bytes: u64| json!({"peer": peer, "tenant": tenant, "bytes_in": bytes});
+        let rows = vec![
+            row("192.0.2.1:1", Some("acme"), 5),
+            row("192.0.2.2:2", None, 7),
+            row("[2001:db8::1]:3", Some("acme"), 9),
+        ];
+        let peers = |tenant, source: Option<&str>, max| {
+            let source = source.map(|source| source.parse().expect("an address"));
+            let rows = chosen(rows.clone(), tenant, source, By::In, max);
+            rows.iter().map(|row| row["bytes_in"].as_u64().expect("a number")).collect::<Vec<_>>()
+        };
+        assert_eq!(peers(None, None, 9), [9, 7, 5]);
+        assert_eq!(peers(None, None, 1), [9]);
+        assert_eq!(peers(Some("acme"), None, 9), [9, 5]);
+        assert_eq!(peers(Some("-"), None, 9), [7]);
+        assert_eq!(peers(Some("acme"), Some("192.0.2.1"), 9), [5]);
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::policy::DecisionCache;
 use crate::protocol::json::Walker;
 use crate::routing::address::AddressGuard;
 use crate::safety::Scan;
+use crate::server::live::LiveLists;
 use crate::server::metrics::{Count, WorkerMetrics};
 use crate::server::runtime::Driver;
 use crate::server::supervisor::{self, Common, Supervisor, Supplies};
@@ -174,6 +175,7 @@ impl Gateway {
             workers: (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect(),
             signals_lost: Count::default(),
             reports_lost: Count::default(),
+            live: LiveLists::default(),
         });
         let status = Arc::new(Status::default());
         status.ledger_ok.store(true, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use acp_ebpf::SourceKey;
 use acp_ebpf::penalty::{OPEN_ALL, mode};
@@ -20,7 +21,8 @@ use crate::ids::TenantId;
 use crate::kernel::book::{Principal, Row, SOURCES_MAX, Sharing};
 use crate::kernel::penalty::{Earned, PenaltyBook};
 use crate::kernel::source::Sources;
-use crate::kernel::{ConnClosed, KernelPlane, Penalty};
+use crate::kernel::{ConnClosed, KernelPlane, Live, Penalty, ledger};
+use crate::server::Shared;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -56,6 +58,36 @@ pub struct SourceRow {
     pub row: Row,
     /// The tenant that the configuration declares it to be of.
     pub declared: Option<String>,
+}
+
+/// An open connection as it is listed.
+#[derive(Debug)]
+pub struct ConnectionRow {
+    /// What its worker knows of it.
+    pub live: Live,
+    /// Whose it is, if that is known.
+    pub tenant: Option<TenantId>,
+}
+
+/// How long the workers are waited for: each looks ten times a second.
+const LIST_PATIENCE: Duration = Duration::from_secs(1);
+/// Between looks whether they have all answered.
+const LIST_LOOK: Duration = Duration::from_millis(20);
+
+/// Lists the open connections: a worker that does not answer in time is left out, and said to be.
+pub(super) async fn connections(shared: Arc<Shared>, plane: SharedPlane) -> Vec<ConnectionRow> {
+    let (number, workers) = (shared.live.ask(), shared.workers.len());
+    let deadline = tokio::time::Instant::now() + LIST_PATIENCE;
+    while shared.live.answered(number) < workers && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(LIST_LOOK).await;
+    }
+    let answered = shared.live.answered(number);
+    if answered < workers {
+        tracing::warn!("{answered} of {workers} workers told which connections they have");
+    }
+    let plane = plane.lock().unwrap_or_else(PoisonError::into_inner);
+    let row = |live: Live| ConnectionRow { tenant: plane.tenants().tenant(live.tenant), live };
+    shared.live.take(number).unwrap_or_default().into_iter().map(row).collect()
 }
 
 impl KernelControl {
@@ -192,14 +224,32 @@ impl KernelControl {
             ("srtt_us", Detail::Number(u64::from(closed.srtt_us))),
             ("duration_ns", Detail::Number(closed.duration_ns)),
         ];
+        if closed.flags & ledger::AUDITED != 0 {
+            detail.push(("audited_in", Detail::Number(closed.audited_in)));
+        }
         match tenant {
-            _ if closed.flags & crate::kernel::ledger::MULTI != 0 => detail.push(("tenant", text("mixed"))),
+            _ if closed.flags & ledger::MULTI != 0 => detail.push(("tenant", text("mixed"))),
             Some(tenant) => detail.extend([("tenant", text(&tenant.tenant)), ("issuer", text(&tenant.issuer))]),
             None => {}
         }
         if !self.events.send(EventKind::ConnectionClosed, detail) {
-            tracing::debug!("the audit writer is behind; a connection's row was lost");
+            self.status.kernel_unwritten.fetch_add(1, Ordering::Relaxed);
         }
+        if let Some(bytes) = closed.breach() {
+            self.say_breach(closed, bytes);
+        }
+    }
+
+    /// The one who counts independently disagrees: something is wrong with the audit, or with the kernel.
+    fn say_breach(&self, closed: &ConnClosed, bytes: u64) {
+        self.status.kernel_breaches.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(cookie = closed.cookie, bytes, "more bytes of a connection were audited than the kernel saw");
+        let detail = vec![
+            ("cookie", Detail::Number(closed.cookie)),
+            ("bytes_in", Detail::Number(closed.bytes_in)),
+            ("audited_in", Detail::Number(closed.audited_in)),
+        ];
+        self.event(EventKind::LedgerBreach, detail);
     }
 
     /// Updates what metrics show, and hands the disk what is to be written down.

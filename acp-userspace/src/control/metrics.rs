@@ -85,7 +85,16 @@ impl Collector for Gathering {
                 get(&status.kernel_would_refuse),
             ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
-            ("acp_kernel_rows_lost", "Rows the kernel's ledger could not deliver.", get(&status.kernel_lost)),
+            (
+                "acp_kernel_rows_lost",
+                "Rows of the connection ledger that did not reach the audit log.",
+                get(&status.kernel_lost) + get(&status.kernel_unwritten),
+            ),
+            (
+                "acp_kernel_ledger_breaches",
+                "Connections of which more bytes were audited than the kernel saw.",
+                get(&status.kernel_breaches),
+            ),
             ("acp_clock_jumps", "Jumps of the wall clock beyond identity.leeway.", get(&status.clock_jumps)),
             ("acp_config_reloads", "Configurations accepted after the first.", get(&status.reloads)),
         ] {

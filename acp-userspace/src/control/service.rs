@@ -16,7 +16,7 @@ use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
 use super::jwks::{KeyService, Refetch};
-use super::kernel::KernelControl;
+use super::kernel::{self, KernelControl};
 use super::pace::Pace;
 use super::publish::Publisher;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
@@ -235,6 +235,10 @@ impl Service {
         match command {
             KernelCommand::Pardon(source, answer) => drop(answer.send(self.kernel.pardon(source))),
             KernelCommand::Penalties(answer) => drop(answer.send(self.kernel.penalties())),
+            KernelCommand::Connections(answer) => {
+                let listing = kernel::connections(Arc::clone(&self.parts.shared), Arc::clone(&self.parts.plane));
+                tokio::spawn(async move { answer.send(listing.await) });
+            }
             KernelCommand::Sources(max, answer) => drop(answer.send(self.kernel.sources(max))),
         }
     }

@@ -46,6 +46,10 @@ pub struct Status {
     pub kernel_lost: AtomicU64,
     /// Ledger rows received.
     pub kernel_closed: AtomicU64,
+    /// Ledger rows that the audit writer had no room for.
+    pub kernel_unwritten: AtomicU64,
+    /// Connections of which more was audited than the kernel saw.
+    pub kernel_breaches: AtomicU64,
     /// Sources under penalty now.
     pub kernel_penalties: AtomicU64,
     /// Penalties that sources earned which nobody declared: said, not enforced.

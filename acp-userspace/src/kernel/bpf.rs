@@ -252,12 +252,13 @@ impl KernelPlane for BpfPlane {
     fn worker(&self, index: u32) -> Result<WorkerPlane, KernelError> {
         let ledger = match &self.ledger {
             Some(ledger) => Ledger::Kernel(own_descriptor(&ledger.states)?),
-            None => Ledger::User(hashbrown::HashMap::new()),
+            None => Ledger::User,
         };
         self.loads.set(index, 0);
         let loads = Some(Arc::clone(&self.loads));
         let shared = Arc::clone(&self.shared);
-        Ok(WorkerPlane { index, shared, slots: hashbrown::HashMap::new(), loads, draining: false, ledger })
+        let (slots, open) = (hashbrown::HashMap::new(), hashbrown::HashMap::new());
+        Ok(WorkerPlane { index, shared, slots, loads, draining: false, ledger, open })
     }
 
     fn worker_down(&mut self, index: u32) {

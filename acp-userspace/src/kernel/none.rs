@@ -39,9 +39,9 @@ impl KernelPlane for NonePlane {
     }
 
     fn worker(&self, index: u32) -> Result<WorkerPlane, KernelError> {
-        let ledger = Ledger::User(HashMap::new());
+        let (slots, open) = (HashMap::new(), HashMap::new());
         let shared = Arc::clone(&self.shared);
-        Ok(WorkerPlane { index, shared, slots: HashMap::new(), loads: None, draining: false, ledger })
+        Ok(WorkerPlane { index, shared, slots, loads: None, draining: false, ledger: Ledger::User, open })
     }
 
     fn worker_down(&mut self, _index: u32) {}

@@ -45,7 +45,10 @@ pub(super) fn local(fd: RawFd) -> io::Result<SocketAddr> {
 }
 
 /// What the kernel knows about a connection. A field that an older kernel lacks reads as zero.
-pub(super) fn tcp_info(fd: RawFd) -> io::Result<libc::tcp_info> {
+///
+/// # Errors
+/// `fd` is no TCP socket.
+pub fn tcp_info(fd: RawFd) -> io::Result<libc::tcp_info> {
     option(fd, libc::IPPROTO_TCP, libc::TCP_INFO)
 }
 

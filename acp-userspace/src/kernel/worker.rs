@@ -2,7 +2,7 @@
 //!
 //! A connection's life, as the server sees it: [`WorkerPlane::admit`] right after accept, [`WorkerPlane::bind`] at its
 //! first verified request, [`WorkerPlane::closed`] just before the descriptor is closed, and [`WorkerPlane::load`]
-//! whenever their number changes.
+//! whenever their number changes. [`WorkerPlane::live`] lists the connections that are open.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub struct WorkerPlane {
     pub(super) loads: Option<Arc<Loads>>,
     pub(super) draining: bool,
     pub(super) ledger: Ledger,
+    /// The connections that are open.
+    pub(super) open: HashMap<RawFd, Open>,
 }
 
 /// Who keeps the ledger.
@@ -39,11 +41,11 @@ pub struct WorkerPlane {
 pub(super) enum Ledger {
     /// `acp_ledger`; the worker binds tenants through its own descriptor of the socket storage.
     Kernel(SkStorage<MapData, SkState>),
-    /// The worker, from `TCP_INFO`; one entry per open connection.
-    User(HashMap<RawFd, Open>),
+    /// The worker, from `TCP_INFO`.
+    User,
 }
 
-/// An open connection in the worker's own ledger.
+/// An open connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
     peer: SocketAddr,
@@ -55,9 +57,11 @@ impl WorkerPlane {
     /// calls [`socket::reset_on_close`] and closes it, and calls nothing else here for it.
     pub fn admit(&mut self, fd: RawFd, peer: SocketAddr, now_ns: u64) -> Admission {
         let admission = self.shared.gate.admit(peer.ip(), now_ns);
-        if let (Admission::Accept, Ledger::User(open)) = (admission, &mut self.ledger) {
-            open.insert(fd, Open { peer, state: SkState::opened(now_ns) });
-            self.shared.opened.fetch_add(1, Ordering::Relaxed);
+        if admission == Admission::Accept {
+            self.open.insert(fd, Open { peer, state: SkState::opened(now_ns) });
+            if matches!(self.ledger, Ledger::User) {
+                self.shared.opened.fetch_add(1, Ordering::Relaxed);
+            }
         }
         admission
     }
@@ -81,20 +85,20 @@ impl WorkerPlane {
     /// # Errors
     /// If `fd` is no socket, or the kernel has no memory for its storage. The connection is then unattributed.
     pub fn bind(&mut self, fd: RawFd, tenant: TenantSlot, now_ns: u64) -> Result<(), MapError> {
+        let state = match &self.ledger {
+            Ledger::User => self.open.get(&fd).map_or_else(|| SkState::opened(now_ns), |open| open.state),
+            Ledger::Kernel(states) => match states.get(&fd, 0) {
+                Err(MapError::KeyNotFound) => SkState::opened(now_ns),
+                state => state?,
+            },
+        };
+        let Some(bound) = state.bind(tenant) else { return Ok(()) };
+        if let Some(open) = self.open.get_mut(&fd) {
+            open.state = bound;
+        }
         match &mut self.ledger {
-            Ledger::User(open) => {
-                if let Some(open) = open.get_mut(&fd) {
-                    open.state = open.state.bind(tenant).unwrap_or(open.state);
-                }
-                Ok(())
-            }
-            Ledger::Kernel(states) => {
-                let state = match states.get(&fd, 0) {
-                    Err(MapError::KeyNotFound) => SkState::opened(now_ns),
-                    state => state?,
-                };
-                state.bind(tenant).map_or(Ok(()), |bound| states.insert(&fd, bound, 0))
-            }
+            Ledger::User => Ok(()),
+            Ledger::Kernel(states) => states.insert(&fd, bound, 0),
         }
     }
 
@@ -117,18 +121,73 @@ impl WorkerPlane {
 
     /// The record of a connection that is about to be closed, where the worker keeps the ledger; `None` where the
     /// kernel does, which reports by [`super::KernelPlane::drain`]. `eof` says that the client's end of stream was
-    /// read. Counts are exact, to the byte unless a reset ended the connection.
-    pub fn closed(&mut self, fd: RawFd, eof: bool, now_ns: u64) -> Option<ConnClosed> {
-        let Ledger::User(open) = &mut self.ledger else { return None };
-        let open = open.remove(&fd)?;
+    /// read. Counts are exact, to the byte unless a reset ended the connection. `audited_in` is how many bytes of
+    /// requests the audit log has of it; where there are any, they cost two system calls if the kernel keeps the ledger.
+    pub fn closed(&mut self, fd: RawFd, eof: bool, audited_in: u64, now_ns: u64) -> Option<ConnClosed> {
+        let mut open = self.open.remove(&fd)?;
+        if let Ledger::Kernel(states) = &mut self.ledger {
+            if audited_in > 0 {
+                // One that the client has ended already has no state any more: its record says nothing of the audit.
+                let left = states.get(&fd, 0).and_then(|state| states.insert(&fd, state.audited(audited_in), 0));
+                left.unwrap_or_else(|error| tracing::debug!(%error, "the ledger was not told what was audited"));
+            }
+            return None;
+        }
+        if audited_in > 0 {
+            open.state = open.state.audited(audited_in);
+        }
         let record = open.record(fd, eof, now_ns);
         let counter = if record.is_ok() { &self.shared.closed } else { &self.shared.lost };
         counter.fetch_add(1, Ordering::Relaxed);
         record.ok()
     }
+
+    /// The connections that are open, as the kernel has them at this moment: one system call for each. A connection
+    /// whose socket cannot be asked any more is left out.
+    pub fn live(&self, now_ns: u64) -> Vec<Live> {
+        self.open.iter().filter_map(|(fd, open)| open.live(*fd, now_ns).ok()).collect()
+    }
+}
+
+/// An open connection as it is listed.
+#[derive(Clone, Copy, Debug)]
+pub struct Live {
+    /// Socket cookie: the key that joins it to the audit log.
+    pub cookie: u64,
+    /// The socket's peer.
+    pub peer: SocketAddr,
+    /// The first tenant verified on it.
+    pub tenant: TenantSlot,
+    /// Requests of several tenants came over it.
+    pub mixed: bool,
+    /// Since it was accepted, or, once a tenant is bound, since its handshake.
+    pub age_ns: u64,
+    /// Bytes received; they count the client's end of stream as one.
+    pub bytes_in: u64,
+    /// Bytes sent and acknowledged.
+    pub bytes_out: u64,
+    /// Segments sent again.
+    pub retrans: u32,
+    /// Smoothed round-trip time.
+    pub srtt_us: u32,
 }
 
 impl Open {
+    fn live(&self, fd: RawFd, now_ns: u64) -> io::Result<Live> {
+        let info = socket::tcp_info(fd)?;
+        Ok(Live {
+            cookie: socket::cookie(fd)?,
+            peer: self.peer,
+            tenant: self.state.tenant,
+            mixed: self.state.flags & ledger::MULTI != 0,
+            age_ns: now_ns.saturating_sub(self.state.opened_ns),
+            bytes_in: info.tcpi_bytes_received,
+            bytes_out: info.tcpi_bytes_acked,
+            retrans: info.tcpi_total_retrans,
+            srtt_us: info.tcpi_rtt,
+        })
+    }
+
     fn record(&self, fd: RawFd, eof: bool, now_ns: u64) -> io::Result<ConnClosed> {
         let info = socket::tcp_info(fd)?;
         let local = socket::local(fd)?;
@@ -156,6 +215,7 @@ impl Open {
             retrans: info.tcpi_total_retrans,
             remote_port: self.peer.port(),
             local_port: local.port(),
+            audited_in: self.state.audited_in,
         })
     }
 }

@@ -57,6 +57,30 @@ impl<'c> ClientBody<'c> {
             runtime::sleep(LOOK).await;
         }
     }
+
+    /// Reads the body, at most `max` bytes of it, counted against the tenant's share.
+    async fn whole_body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason> {
+        // Its connection's turn may have been another tenant's, or nobody's yet.
+        self.waited |= self.conn.worker.lanes.crowded();
+        self.conn.wait_in(Lane::Tenant(tenant)).await?;
+        if self.body.is_complete() {
+            return Ok(());
+        }
+        self.waited = true;
+        let now = tick_ns();
+        self.conn.watch.enter(Phase::Body, now, now + self.conn.worker.times().body_ns);
+        let quota = Rc::clone(&self.conn.worker.quota);
+        let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;
+        match read {
+            Ok(()) => {
+                // Complete in the moment of its deadline is in time.
+                self.conn.watch.clear_deadline_cut();
+                Ok(())
+            }
+            Err(Reason::ClientClosed) if self.conn.watch.cut() == Cut::Deadline => Err(Reason::RequestTimeout),
+            other => other,
+        }
+    }
 }
 
 impl Carrier for ClientBody<'_> {
@@ -104,26 +128,9 @@ impl Carrier for ClientBody<'_> {
     }
 
     async fn body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason> {
-        // Its connection's turn may have been another tenant's, or nobody's yet.
-        self.waited |= self.conn.worker.lanes.crowded();
-        self.conn.wait_in(Lane::Tenant(tenant)).await?;
-        if self.body.is_complete() {
-            return Ok(());
-        }
-        self.waited = true;
-        let now = tick_ns();
-        self.conn.watch.enter(Phase::Body, now, now + self.conn.worker.times().body_ns);
-        let quota = Rc::clone(&self.conn.worker.quota);
-        let read = self.body.read(&mut self.conn.stream, self.input, max, |bytes| quota.lease(tenant, bytes)).await;
-        match read {
-            Ok(()) => {
-                // Complete in the moment of its deadline is in time.
-                self.conn.watch.clear_deadline_cut();
-                Ok(())
-            }
-            Err(Reason::ClientClosed) if self.conn.watch.cut() == Cut::Deadline => Err(Reason::RequestTimeout),
-            other => other,
-        }
+        self.whole_body(tenant, max).await?;
+        self.conn.audited_in += self.parts().0.len() as u64;
+        Ok(())
     }
 
     fn parts(&mut self) -> (&[u8], &mut Vec<u8>) {

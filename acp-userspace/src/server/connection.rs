@@ -69,6 +69,8 @@ pub(super) struct Connection {
     pub(super) place: Option<Place>,
     /// The lane in which the request under way had its turn, if it had to wait for one.
     pub(super) turn: Option<Lane>,
+    /// Bytes of requests' bodies that the audit log has of this connection.
+    pub(super) audited_in: u64,
     /// The client's end of stream was read.
     pub(super) eof: bool,
     /// When its first head is due, counted from accept; `None` once a request was served.
@@ -97,6 +99,7 @@ impl Connection {
             reports: 0,
             reported_ns: 0,
             ignored: 0,
+            audited_in: 0,
             tenant_slot: 0,
             place: None,
             turn: None,

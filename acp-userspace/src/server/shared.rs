@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::live::LiveLists;
 use super::metrics::{Count, WorkerMetrics};
 use crate::kernel::source::Sources;
 use crate::pipeline::Snapshot;
@@ -25,6 +26,8 @@ pub struct Shared {
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// Signals that found the queue to the control thread full.
     pub signals_lost: Count,
+    /// Open connections, when they are asked for.
+    pub live: LiveLists,
     /// Those of them that told who verified from where: what was learned of sources is void after each.
     pub reports_lost: Count,
 }

@@ -338,7 +338,7 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
 
 /// Looks at shared state until the worker may end.
 async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
-    let (mut drain_until, mut giving) = (None, Giving::new(mono_ns()));
+    let (mut drain_until, mut giving, listed) = (None, Giving::new(mono_ns()), Cell::new(0));
     loop {
         runtime::sleep(HOUSEKEEPING).await;
         if giving.is_due(worker.sweep.len(), worker.lanes.crowded(), mono_ns()) {
@@ -346,6 +346,7 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
             memory::give_back();
         }
         worker.metrics.beat.set(mono_ns());
+        worker.shared.live.answer(&listed, || worker.with_plane(|plane| plane.live(mono_ns())));
         let snapshot = worker.snapshot();
         let upstreams = &snapshot.settings.config.upstreams;
         worker.pool.expire(mono_ns(), snapshot.settings.generation, |at| {
@@ -489,7 +490,8 @@ async fn serve(mut connection: Connection) {
     }
     worker.sweep.remove(&connection.watch);
     let fd = connection.stream.as_raw_fd();
-    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd, connection.eof, mono_ns())) {
+    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd, connection.eof, connection.audited_in, mono_ns()))
+    {
         worker.signal(Signal::Closed(closed));
     }
     drop(connection);

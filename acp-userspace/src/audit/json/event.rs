@@ -23,6 +23,8 @@ pub enum EventKind {
     KernelPardon,
     /// The kernel's ledger row of a closed connection.
     ConnectionClosed,
+    /// The audit log has more bytes of a connection than the kernel saw of it.
+    LedgerBreach,
     /// An operator changed state.
     Admin,
     /// Something is missing from the log: what and why.
@@ -35,7 +37,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Start,
         Self::Stop,
         Self::Reload,
@@ -43,6 +45,7 @@ impl EventKind {
         Self::KernelPenalty,
         Self::KernelPardon,
         Self::ConnectionClosed,
+        Self::LedgerBreach,
         Self::Admin,
         Self::Gap,
         Self::WorkerRestart,
@@ -60,6 +63,7 @@ impl EventKind {
             Self::KernelPenalty => "kernel_penalty",
             Self::KernelPardon => "kernel_pardon",
             Self::ConnectionClosed => "connection_closed",
+            Self::LedgerBreach => "ledger_breach",
             Self::Admin => "admin",
             Self::Gap => "gap",
             Self::WorkerRestart => "worker_restart",

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admin, Command, Surface, ask};
-use crate::control::kernel::{PenaltyRow, SourceRow};
+use crate::control::kernel::{ConnectionRow, PenaltyRow, SourceRow};
 
 /// Sources that are listed unless another number is asked for.
 const SOURCES_DEFAULT: usize = 1_000;
@@ -28,6 +28,8 @@ pub enum KernelCommand {
     Penalties(oneshot::Sender<Vec<PenaltyRow>>),
     /// The sources that verified last, at most so many.
     Sources(usize, oneshot::Sender<Vec<SourceRow>>),
+    /// The open connections.
+    Connections(oneshot::Sender<Vec<ConnectionRow>>),
 }
 
 /// Its routes.
@@ -35,6 +37,7 @@ pub(super) fn routes() -> Router<(Surface, mpsc::Sender<Command>)> {
     Router::new()
         .route("/kernel/penalties", get(penalties))
         .route("/kernel/sources", get(sources))
+        .route("/kernel/connections", get(connections))
         .route("/kernel/pardon", post(pardon))
 }
 
@@ -64,6 +67,23 @@ async fn sources(State((_, commands)): Admin, Query(request): Query<SourcesReque
             "alone_seconds": row.alone_ns / SECOND_NS,
             "seen_seconds_ago": row.seen_ns / SECOND_NS,
             "shared_seconds_left": row.shared_for_ns.div_ceil(SECOND_NS),
+        })
+    })
+}
+
+async fn connections(State((_, commands)): Admin) -> Response {
+    let rows = ask(&commands, |answer| Command::Kernel(KernelCommand::Connections(answer))).await;
+    answer(rows, |ConnectionRow { live, tenant }| {
+        json!({
+            "cookie": live.cookie,
+            "peer": live.peer,
+            "tenant": if live.mixed { Some("mixed") } else { tenant.as_ref().map(|tenant| &*tenant.tenant) },
+            "issuer": tenant.as_ref().filter(|_| !live.mixed).map(|tenant| &*tenant.issuer),
+            "age_seconds": live.age_ns / SECOND_NS,
+            "bytes_in": live.bytes_in,
+            "bytes_out": live.bytes_out,
+            "retransmits": live.retrans,
+            "rtt_us": live.srtt_us,
         })
     })
 }
