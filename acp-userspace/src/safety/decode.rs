@@ -7,7 +7,7 @@
 //! - `runs`: base64 (RFC 4648 §4 and §5) and hexadecimal, where what they encode is text that shows;
 //! - `hidden`: tag characters and variation selectors that spell out something nobody sees.
 //!
-//! Layers of layers are shown to a depth of [`DEPTH_MAX`]. [`suspect`] says in one cheap pass whether there can be any.
+//! Layers of layers are shown to a depth of `DEPTH_MAX`. `suspect` says in one cheap pass whether there can be any.
 //!
 //! Invariants: a [`Budget`] bounds the bytes that are produced; whoever runs out learns it and shows nothing less for it
 //! (THREATS A25). The range that [`Layer::original`] answers holds every byte that the asked one came from, and whole

@@ -1,14 +1,14 @@
 //! Tokens in place of values: reversible ones that only this gateway can turn back, and one-way ones of the same shape
 //! (THREATS A26).
 //!
-//! A reversible token is `acptok.<type>.<key id>.<base32>`: the value itself, sealed for its tenant and type ([`seal`]).
+//! A reversible token is `acptok.<type>.<key id>.<base32>`: the value itself, sealed for its tenant and type (`seal`).
 //! Nothing is stored, so tokens outlive restarts and are the same on every gateway that has the key. Equal values of a
 //! tenant have equal tokens, which lets a model and its tools join on them, and tells whoever sees two that they are
-//! equal, and how long they are; nothing else. A one-way token ([`shape`]) keeps the value's form and is never turned
+//! equal, and how long they are; nothing else. A one-way token (`shape`) keeps the value's form and is never turned
 //! back.
 //!
 //! Invariants: a token of another tenant, of an unknown key or changed in any character is refused, never passed on as
-//! if it were text. How many values a subject may have turned into tokens in an hour is bounded ([`budget`]): who may
+//! if it were text. How many values a subject may have turned into tokens in an hour is bounded (`budget`): who may
 //! ask for the token of any guess could otherwise search nine digits.
 
 use std::fmt;

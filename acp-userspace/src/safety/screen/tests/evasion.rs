@@ -24,7 +24,8 @@ fn threat_a24_a_number_in_another_spelling_is_redacted_where_it_stands() {
         check(&format!(r#"["\n{written} {written}"]"#), Redact, &format!(r#"["\n{ssn} {ssn}"]"#));
         let raw = format!("ssn: {written}!");
         let screened = screened(&Content::body(Body::Raw(raw.as_bytes())), Redact).expect("passes");
-        assert_eq!(screened.edits.iter().map(|edit| edit.range.clone()).collect::<Vec<_>>(), [5..5 + written.len()]);
+        let [edit] = &screened.edits[..] else { panic!("{:?}", screened.edits) };
+        assert_eq!(edit.range, 5..5 + written.len());
     }
 }
 
