@@ -57,12 +57,11 @@ impl Detectors {
     };
     /// Those that a word anchors.
     const WORDS: Self = words::FOUND;
-    /// What decoding comes upon.
-    const HIDDEN: Self = Self::of(&[Detector::HiddenText]);
 
     /// Those that anything finds.
     #[cfg(test)]
-    pub(super) const FOUND: Self = Self::SHAPES.and(Self::SECRETS).and(Self::WORDS).and(Self::HIDDEN);
+    pub(super) const FOUND: Self =
+        Self::SHAPES.and(Self::SECRETS).and(Self::WORDS).and(Self::of(&[Detector::HiddenText]));
 
     /// These.
     pub(super) const fn of(detectors: &[Detector]) -> Self {
