@@ -60,7 +60,7 @@ impl Detectors {
 
     /// Those that anything finds.
     #[cfg(test)]
-    pub(super) const FOUND: Self = Self::SHAPES.and(Self::SECRETS).and(Self::WORDS);
+    pub(super) const FOUND: Self = Self::SHAPES.and(Self::SECRETS).and(Self::WORDS).and(Self::of(Detector::CUSTOM));
 
     /// These.
     pub(super) const fn of(detectors: &[Detector]) -> Self {
