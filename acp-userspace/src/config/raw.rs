@@ -166,10 +166,28 @@ section! {
         block_score: Option<u64> = Absent, "the score is recorded and refuses nothing";
         /// `observe` records what `block_score` would have refused.
         score_mode: Mode = Toml("\"enforce\""), "";
+        /// A form of a type of the operator's own.
+        detector: Vec<Key<CustomDetector>> = Toml("[]"), "";
         /// What `tokenize` and `pseudonymize` make tokens with.
         tokens: Tokens = Toml("{}"), "";
         /// A permit to turn tokens back on their way to a tool.
         detokenize: Vec<Key<Detokenize>> = Toml("[]"), "";
+    }
+}
+
+section! {
+    /// `[[safety.detector]]`.
+    CustomDetector {
+        /// `custom1` to `custom8`: what rules, records, policies and tokens know it by. A type may have several forms.
+        r#type: String = Required, "";
+        /// Its form, as Rust's regex crate has it: no look-around, no back references. A match has 4 to 256 bytes.
+        regex: String = Required, "";
+        /// Words one of which has to stand in the 48 bytes before a match, or in the name of its JSON member.
+        context: Vec<Key<String>> = Toml("[]"), "the form says enough";
+        /// Name of a validator that a match has to pass: `LUHN`, `IBAN`, …
+        validator: Option<String> = Absent, "the form is enough";
+        /// How sure a match is, percent.
+        confidence: u64 = Toml("80"), "a form that somebody wrote down on purpose";
     }
 }
 

@@ -14,6 +14,7 @@ use super::read::{Key, Size};
 use super::resolved::{AdminConfig, AuditConfig, Cidr, Config};
 use super::{Places, Trust};
 
+mod custom;
 mod identity;
 mod kernel;
 mod listen;

@@ -27,7 +27,8 @@ pub use kernel::{ClientAddresses, DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
 pub use route::{FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
 pub use safety::{
-    ContentAction, Detector, DetokenizeRule, Direction, SafetyConfig, SafetyRule, TokenKey, TokensConfig,
+    ContentAction, CustomDetector, Detector, DetokenizeRule, Direction, SafetyConfig, SafetyRule, TokenKey,
+    TokensConfig,
 };
 pub use upstream::{Credentials, Secret, Upstream};
 pub use usage::{Budget, LoopGuard, Per, RateLimit, UsageConfig};

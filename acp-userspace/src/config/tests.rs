@@ -391,6 +391,68 @@ fn content_rules_that_never_act_are_mistakes() {
 }
 
 #[test]
+fn custom_forms_are_bounded_and_used() {
+    let form = |regex: &str, more: &str| format!("[[safety.detector]]\ntype = \"custom1\"\nregex = '{regex}'\n{more}");
+    let rule = "[[safety.rule]]\ndetect = [\"custom1\"]\naction = \"redact\"\n";
+    let detector = |regex: &str, key: &str, words: &str| {
+        check_added(&form(regex, ""), &format!("safety.detector[0].{key}"), words)
+    };
+    assert!(
+        read(&format!("{BASE}{}{rule}", form("EMP-[0-9]{6}", "context = [\"badge\"]\nvalidator = \"LUHN\"\n"))).is_ok()
+    );
+    detector("EMP-[0-9]{6", "regex", "is no regex");
+    detector("(?=x)y{4}", "regex", "is no regex");
+    detector("[0-9]+", "regex", "fewer than 4 bytes");
+    detector("E[0-9]{4,}", "regex", "more than 256 bytes");
+    detector(r"(\w{10}-?){4,8}", "regex", "more than 256 bytes");
+    detector(r"\pL{50}", "regex", "costs too much");
+    check_added(
+        &form("x{4}", "validator = \"NONE\"\n"),
+        "safety.detector[0].validator",
+        "is no validator; there are: ",
+    );
+    check_added(&form("x{4}", "confidence = 0\n"), "safety.detector[0].confidence", "between 1 and 100");
+    check_added(&form("x{4}", "").replace("custom1", "custom9"), "safety.detector[0].type", "is no custom type");
+    check_added(rule, "safety.rule[1].detect[0]", "is never found");
+}
+
+#[test]
+fn tokens_need_keys_and_permits_somebody() {
+    let rule = "[[safety.rule]]\ndetect = [\"email\"]\naction = \"tokenize\"\n";
+    check_added(rule, "safety.rule[1].action", "add [[safety.tokens.key]]");
+    let missing = "[[safety.tokens.key]]\nid = \"k1\"\nfile = \"none.key\"\n";
+    check_added(missing, "safety.tokens.key[0].file", "cannot read");
+    check_added("[[safety.tokens.key]]\nid = \"k1\"\n", "safety.tokens.key[0].file", "has to say where the secret is");
+
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("good.key");
+    fs::write(&key, "0a".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let keys = |id: &str| format!("[[safety.tokens.key]]\nid = \"{id}\"\nfile = \"good.key\"\n");
+    let said =
+        |text: &str| parse(&format!("{BASE}{text}"), dir.path()).map(|_| ()).map_err(|mistakes| mistakes.to_string());
+    assert_eq!(said(&format!("{}{rule}", keys("k1"))), Ok(()));
+    let permit = |tool: &str, more: &str| {
+        format!(
+            "{}[[safety.detokenize]]\ndetect = [\"us_ssn\"]\ntools = [\"{tool}\"]\npointers = [\"/ssn\"]\n{more}",
+            keys("k1")
+        )
+    };
+    assert_eq!(said(&permit("crm/contacts", "roles = [\"billing\"]\n")), Ok(()));
+    for (text, words) in [
+        (keys("K-1"), "a to z and 0 to 9"),
+        (format!("{}{}", keys("k1"), keys("k1")), "is used before"),
+        (permit("crm/contacts", ""), "whose calls carry the values"),
+        (permit("crm/none", "subjects = [\"x\"]\n"), "is no tool"),
+        (permit("crm/contacts", "roles = [\"x\"]\n").replace("\"/ssn\"", "\"ssn\""), "is no JSON pointer"),
+        (permit("crm/contacts", "roles = [\"x\"]\n").replace("[\"/ssn\"]", "[]"), "names no pointer"),
+    ] {
+        let mistakes = said(&text).expect_err(words);
+        assert!(mistakes.contains(words) && mistakes.lines().count() == 1, "{words:?} in {mistakes}");
+    }
+}
+
+#[test]
 fn response_rules_and_streams_exclude_each_other() {
     let streaming = BASE.replace("protocol = \"mcp\"", "protocol = \"mcp\"\nstreaming = true");
     check_text(&streaming, "safety.rule[0].direction", "event streams of route \"/tools/mail\"");

@@ -60,8 +60,11 @@ impl Detectors {
 
     /// Those that anything finds.
     #[cfg(test)]
-    pub(super) const FOUND: Self =
-        Self::SHAPES.and(Self::SECRETS).and(Self::WORDS).and(Self::of(&[Detector::HiddenText]));
+    pub(super) const FOUND: Self = Self::SHAPES
+        .and(Self::SECRETS)
+        .and(Self::WORDS)
+        .and(Self::of(Detector::CUSTOM))
+        .and(Self::of(&[Detector::HiddenText]));
 
     /// These.
     pub(super) const fn of(detectors: &[Detector]) -> Self {

@@ -11,7 +11,9 @@ use super::detectors::Detectors;
 use super::hyperscan::{CompileError, Hyperscan};
 use super::tokenise::Tokens;
 use crate::config::Subject;
-use crate::config::resolved::{ContentAction, Detector, Direction, Mode, Route, SafetyConfig, SafetyRule};
+use crate::config::resolved::{
+    ContentAction, CustomDetector, Detector, Direction, Mode, Route, SafetyConfig, SafetyRule,
+};
 
 /// Combinations of route or tool and group of tenants that the tables of one direction may have: 4 MiB.
 const CELLS_MAX: usize = 1 << 20;
@@ -109,13 +111,17 @@ pub struct RouteRules {
     scanner: Option<Arc<Hyperscan>>,
     /// Present when there are keys to make tokens with.
     tokens: Option<Arc<Tokens>>,
+    /// Forms of the operator's own that are wanted, and all of them.
+    custom: Box<[CustomDetector]>,
+    forms: Arc<[CustomDetector]>,
 }
 
 /// What all calls share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tools {
     scanner: Option<Arc<Hyperscan>>,
     tokens: Option<Arc<Tokens>>,
+    forms: Arc<[CustomDetector]>,
 }
 
 impl Tools {
@@ -123,7 +129,7 @@ impl Tools {
         let tokens = Tokens::new(&config.tokens, &config.detokenize).map(Arc::new);
         let needed = !config.rules.is_empty() || (tokens.is_some() && !config.detokenize.is_empty());
         let scanner = if needed { Some(Arc::new(Hyperscan::compile()?)) } else { None };
-        Ok(Self { scanner, tokens })
+        Ok(Self { scanner, tokens, forms: config.detectors.as_slice().into() })
     }
 }
 
@@ -282,6 +288,10 @@ fn applicable(rules: &[SafetyRule], call: &ScopeNames<'_>, named: bool, directio
     rules.iter().enumerate().filter(|(_, rule)| applies(rule)).map(|(at, _)| at).collect()
 }
 
+fn wanted_of(forms: &[CustomDetector], wanted: Detectors) -> Box<[CustomDetector]> {
+    forms.iter().filter(|form| wanted.contains(form.detector)).cloned().collect()
+}
+
 impl RouteRules {
     /// What is done with a call of these names in one direction, whether they exist or not; compiles the engine.
     ///
@@ -311,6 +321,8 @@ impl RouteRules {
             block_score: config.block_score.map(|score| (score, config.score_mode)),
             scanner: tools.scanner.clone(),
             tokens: tools.tokens.clone(),
+            custom: wanted_of(&tools.forms, wanted),
+            forms: Arc::clone(&tools.forms),
         }
     }
 
@@ -325,6 +337,7 @@ impl RouteRules {
         let looked_for = |detector: &Detector| self.wanted.contains(*detector) || types.contains(detector);
         rules.wanted = Detector::ALL.into_iter().filter(looked_for).collect();
         rules.chosen = chosen.into();
+        rules.custom = wanted_of(&rules.forms, rules.wanted);
         rules
     }
 
@@ -338,6 +351,11 @@ impl RouteRules {
     #[must_use]
     pub fn wanted(&self) -> Detectors {
         self.wanted
+    }
+
+    /// Forms of the operator's own.
+    pub(super) fn custom(&self) -> &[CustomDetector] {
+        &self.custom
     }
 
     /// What makes tokens and turns them back.

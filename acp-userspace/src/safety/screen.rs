@@ -15,12 +15,12 @@ use super::redact::{self, Change};
 use super::rules::{BLOCK_SCORE_RULE, RouteRules};
 use super::scanner::ScannerError;
 use super::tokenise::{Caller, Restored, TokenRefused, Tokens};
-use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
+use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, custom, risk};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
 use crate::protocol::json::{Document, Pointers};
 use crate::reason::Reason;
-use search::{Hit, Place};
+pub(super) use search::{Hit, Place, percent_decode};
 
 mod search;
 mod tokens;
@@ -153,6 +153,10 @@ fn look(
         return Ok(());
     }
     scan.search(content, rules).map_err(ContentRefused::failed)?;
+    if !rules.custom().is_empty() {
+        custom::search(rules.custom(), content, &mut scan.hits).map_err(ContentRefused::failed)?;
+        search::resolve(&mut scan.hits, rules);
+    }
     tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
 }
 
@@ -190,7 +194,12 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    scan.search(&Content::body(Body::Raw(text)), rules)?;
+    let content = Content::body(Body::Raw(text));
+    scan.search(&content, rules)?;
+    if !rules.custom().is_empty() {
+        custom::search(rules.custom(), &content, &mut scan.hits)?;
+        search::resolve(&mut scan.hits, rules);
+    }
     let found = |hit: &Hit| Match {
         detector: hit.detector,
         range: hit.range.clone(),

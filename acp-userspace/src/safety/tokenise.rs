@@ -28,6 +28,8 @@ mod budget;
 mod seal;
 mod shape;
 
+/// Longest pointer that a permit can name: longer ones are cut where they are made, and may stand for deeper places.
+const POINTER_BYTES_MAX: usize = 128;
 /// What every token begins with.
 const PREFIX: &str = "acptok.";
 /// Bytes of a value that can become a token: the longest private keys in use.
@@ -213,6 +215,9 @@ impl Tokens {
     #[must_use]
     pub fn permits(&self, caller: &Caller<'_>, detector: Detector, pointer: &str) -> bool {
         let Some(pointer) = pointer.strip_prefix(caller.root) else { return false };
+        if pointer.len() > POINTER_BYTES_MAX {
+            return false;
+        }
         self.permits.iter().any(|permit| permit.admits(caller, detector, pointer))
     }
 }

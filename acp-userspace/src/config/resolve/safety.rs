@@ -7,7 +7,7 @@ use super::super::read::Key;
 use super::super::resolved::{
     Detector, Direction, Group, Issuer, Mode, Route, SafetyConfig, SafetyRule, Tenants, Upstream,
 };
-use super::{check_name, texts, tokens, unique, within};
+use super::{check_name, custom, texts, tokens, unique, within};
 use std::sync::Arc;
 
 /// What rules may name.
@@ -50,9 +50,11 @@ pub(super) fn safety(
     found.expect(block_score.is_none() || !rules.is_empty(), &raw.block_score.at, || {
         "never acts: without a [[safety.rule]] nothing is looked for".to_owned()
     });
+    let detectors = custom::detectors(raw, found);
+    check_custom(raw, &rules, world, found);
     let tokens = tokens::tokens(raw, &rules, files, found);
     let detokenize = tokens::permits(raw, world, found);
-    SafetyConfig { rules, block_score, score_mode: *raw.score_mode, tokens, detokenize }
+    SafetyConfig { rules, block_score, score_mode: *raw.score_mode, detectors, tokens, detokenize }
 }
 
 fn id(raw: &raw::SafetyRule, index: usize) -> String {
@@ -98,13 +100,13 @@ fn routes(raw: &raw::SafetyRule, world: &World<'_>) -> Vec<String> {
 pub(super) fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Detector> {
     let mut detectors = Vec::new();
     for name in list {
-        let mut known = Detector::ALL.into_iter().filter(|detector| !Detector::MISSING.contains(detector));
-        let one = known.find(|detector| detector.name() == **name);
+        let known = || Detector::ALL.into_iter().filter(|detector| !Detector::MISSING.contains(detector));
+        let one = known().find(|detector| detector.name() == **name);
         match (one, Group::named(name)) {
             (Some(detector), _) => detectors.push(detector),
             (None, Some(group)) => detectors.extend(group.detectors().filter(|one| !Detector::MISSING.contains(one))),
             (None, None) => {
-                let names = Group::ALL.map(Group::name).into_iter().chain(known.map(Detector::name));
+                let names = Group::ALL.map(Group::name).into_iter().chain(known().map(Detector::name));
                 let names: Vec<_> = names.collect();
                 found.add(
                     &name.at,
@@ -116,6 +118,26 @@ pub(super) fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Dete
     detectors.sort_unstable();
     detectors.dedup();
     detectors
+}
+
+/// Custom types that have no form, and those that would have to be found in streams: a form has no bound on what may
+/// still become a match that a piece could wait for.
+fn check_custom(raw: &raw::Safety, rules: &[SafetyRule], world: &World<'_>, found: &mut Collector) {
+    for (rule, raw_rule) in rules.iter().zip(raw.rule.iter()) {
+        for name in
+            raw_rule.detect.iter().filter(|name| Detector::CUSTOM.iter().any(|custom| custom.name() == name.value))
+        {
+            found.expect(raw.detector.iter().any(|form| form.r#type.value == name.value), &name.at, || {
+                "is never found: no [[safety.detector]] has this type".to_owned()
+            });
+        }
+        let custom = raw.detector.iter().any(|form| rule.detect.iter().any(|one| one.name() == form.r#type.value));
+        let streams = world.routes.iter().any(|route| route.streaming && world.meets(raw_rule, route));
+        found.expect(rule.direction == Direction::Request || !custom || !streams, &raw_rule.direction.at, || {
+            "would have to find custom types in event streams; write direction = \"request\", or name other routes"
+                .to_owned()
+        });
+    }
 }
 
 /// Names that nothing has, and names that never come together.

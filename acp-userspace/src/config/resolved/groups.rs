@@ -21,11 +21,13 @@ pub enum Group {
     Network,
     /// Names and phrases from lists: weak evidence, off unless named.
     Phrases,
+    /// What the configuration itself describes.
+    Custom,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::All,
         Self::Secrets,
         Self::NationalIds,
@@ -34,6 +36,7 @@ impl Group {
         Self::Contact,
         Self::Network,
         Self::Phrases,
+        Self::Custom,
     ];
 
     /// The name in configuration.
@@ -48,6 +51,7 @@ impl Group {
             Self::Contact => "contact",
             Self::Network => "network",
             Self::Phrases => "phrases",
+            Self::Custom => "custom",
         }
     }
 
@@ -104,6 +108,14 @@ impl Group {
             Detector::Email | Detector::Phone | Detector::Address | Detector::DateOfBirth => Self::Contact,
             Detector::IpAddress | Detector::MacAddress => Self::Network,
             Detector::Person | Detector::PromptInjection | Detector::Jailbreak | Detector::HiddenText => Self::Phrases,
+            Detector::Custom1
+            | Detector::Custom2
+            | Detector::Custom3
+            | Detector::Custom4
+            | Detector::Custom5
+            | Detector::Custom6
+            | Detector::Custom7
+            | Detector::Custom8 => Self::Custom,
             Detector::AwsKey
             | Detector::GcpKey
             | Detector::AzureKey
@@ -134,7 +146,8 @@ impl Detector {
     /// What a certain finding of this type adds to the risk score, 1..=100: what somebody can do with the value alone.
     ///
     /// A secret opens a door at once (100), a private key most of all; a number that stands for a person to a state or
-    /// pays a bill is hard to change (90); health data cannot be changed (80); ways to reach somebody are on business
+    /// pays a bill is hard to change (90); health data cannot be changed (80); what an operator describes is worth
+    /// describing (60); ways to reach somebody are on business
     /// cards (30); addresses of machines are in every log (15).
     #[must_use]
     pub const fn severity(self) -> u8 {
@@ -147,6 +160,7 @@ impl Detector {
                 Group::Secrets => 100,
                 Group::NationalIds | Group::Financial => 90,
                 Group::Health => 80,
+                Group::Custom => 60,
                 Group::Phrases => 40,
                 Group::Contact => 30,
                 Group::Network => 15,

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use regex::bytes::Regex;
+
 use super::{Mode, Secret};
+use crate::safety::validators::Validator;
 
 /// `[safety]`.
 #[derive(Debug, Default)]
@@ -14,10 +17,27 @@ pub struct SafetyConfig {
     pub block_score: Option<u8>,
     /// Whether `block_score` refuses, or records what it would have refused.
     pub score_mode: Mode,
+    /// Forms of the operator's own.
+    pub detectors: Vec<CustomDetector>,
     /// What tokens are made with; no key, no tokens.
     pub tokens: TokensConfig,
     /// Who may have values back.
     pub detokenize: Vec<DetokenizeRule>,
+}
+
+/// One `[[safety.detector]]`: a form of a custom type.
+#[derive(Debug, Clone)]
+pub struct CustomDetector {
+    /// One of [`Detector::CUSTOM`].
+    pub detector: Detector,
+    /// The form; its matches are bounded in length, and UTF-8.
+    pub regex: Regex,
+    /// Words, in lower case, one of which has to stand before it or name its member; none = it needs no word.
+    pub context: Vec<String>,
+    /// What a match has to pass.
+    pub validator: Option<Validator>,
+    /// How sure a match is, percent.
+    pub confidence: u8,
 }
 
 /// `[safety.tokens]`.
@@ -266,9 +286,28 @@ detectors! {
     Passport = 62, "passport", "PASSPORT";
     /// Text that nobody sees: a run of tag characters or variation selectors.
     HiddenText = 63, "hidden_text", "HIDDEN_TEXT";
+    /// Of the operator's own making ([`CustomDetector`]).
+    Custom1 = 64, "custom1", "CUSTOM1";
+    /// The same.
+    Custom2 = 65, "custom2", "CUSTOM2";
+    /// The same.
+    Custom3 = 66, "custom3", "CUSTOM3";
+    /// The same.
+    Custom4 = 67, "custom4", "CUSTOM4";
+    /// The same.
+    Custom5 = 68, "custom5", "CUSTOM5";
+    /// The same.
+    Custom6 = 69, "custom6", "CUSTOM6";
+    /// The same.
+    Custom7 = 70, "custom7", "CUSTOM7";
+    /// The same.
+    Custom8 = 71, "custom8", "CUSTOM8";
 }
 
 impl Detector {
+    /// Those whose form the configuration says, in numeric order.
+    pub const CUSTOM: &[Self] = Self::ALL.split_at(Self::Custom1 as usize).1;
+
     /// Those that open something, in numeric order.
     pub const SECRETS: &[Self] = Self::ALL.split_at(Self::UsItin as usize).0.split_at(Self::AwsKey as usize).1;
 }

@@ -44,16 +44,16 @@ pub struct Scan {
 
 /// One finding's place.
 #[derive(Debug, Clone)]
-pub(super) struct Hit {
-    pub(super) detector: Detector,
-    pub(super) place: Place,
-    pub(super) range: Range<usize>,
-    pub(super) confidence: u8,
+pub(in crate::safety) struct Hit {
+    pub(in crate::safety) detector: Detector,
+    pub(in crate::safety) place: Place,
+    pub(in crate::safety) range: Range<usize>,
+    pub(in crate::safety) confidence: u8,
 }
 
 /// What a finding lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(in crate::safety) enum Place {
     /// In the text of this JSON node.
     Node(usize),
     /// In a raw body.
@@ -363,7 +363,7 @@ fn can_hold_shape(text: &[u8]) -> bool {
 }
 
 /// Decodes `%XX` and `+`; `&` and `;` become newlines, which no detector crosses. Broken escapes stay as they are.
-fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
+pub(in crate::safety) fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
     out.clear();
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -33,8 +35,9 @@ fn rules_for(action: ContentAction, detect: &[Detector], values_per_hour: u32) -
     RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
 }
 
-fn rules() -> RuleSet {
-    rules_for(ContentAction::Tokenize, &Detector::ALL, 1_000)
+fn rules() -> &'static RuleSet {
+    static COMPILED: LazyLock<RuleSet> = LazyLock::new(|| rules_for(ContentAction::Tokenize, &Detector::ALL, 1_000));
+    &COMPILED
 }
 
 /// What an answer becomes.
@@ -73,11 +76,11 @@ fn token_of(rules: &RuleSet, value: &str) -> String {
 #[test]
 fn threat_a26_a_value_comes_back_only_where_it_is_permitted_and_leaves_as_a_token() {
     let rules = rules();
-    let token = token_of(&rules, SSN);
+    let token = token_of(rules, SSN);
     assert!(token.starts_with("acptok.us_ssn.k1.") && !token.contains("1120"), "{token}");
 
     let body = format!(r#"{{"customer":{{"ssn":"{token}","note":"{token}"}},"ssn":"\u0061{}"}}"#, &token[1..]);
-    let (sent, call) = request(&rules, "idp", &body).expect("passes");
+    let (sent, call) = request(rules, "idp", &body).expect("passes");
     let expected = format!(r#"{{"customer":{{"ssn":"{SSN}","note":"{token}"}},"ssn":"\u0061{}"}}"#, &token[1..]);
     assert_eq!(sent, expected);
     let finding = call.findings()[0];
@@ -95,7 +98,7 @@ fn threat_a26_a_value_comes_back_only_where_it_is_permitted_and_leaves_as_a_toke
 #[test]
 fn threat_a26_a_token_of_another_tenant_is_refused_wherever_it_stands() {
     let rules = rules();
-    let token = token_of(&rules, SSN);
+    let token = token_of(rules, SSN);
     let rule = |refused: Result<Screened, ContentRefused>| {
         let refused = refused.expect_err("refused");
         (refused.reason, refused.rule.expect("a rule").to_string())
@@ -103,8 +106,8 @@ fn threat_a26_a_token_of_another_tenant_is_refused_wherever_it_stands() {
     let expected = (Reason::ContentBlocked, FOREIGN_TOKEN_RULE.to_owned());
     let escaped = format!("\\u0061{}", &token[1..]);
     for body in [format!(r#"["{token}"]"#), format!(r#"{{"{token}":1}}"#), format!(r#"["x {escaped} y"]"#)] {
-        assert_eq!(rule(request(&rules, "other", &body).map(|(_, screened)| screened)), expected, "{body}");
-        assert!(request(&rules, "idp", &body).is_ok(), "{body}");
+        assert_eq!(rule(request(rules, "other", &body).map(|(_, screened)| screened)), expected, "{body}");
+        assert!(request(rules, "idp", &body).is_ok(), "{body}");
     }
     let none = Content { body: Body::Empty, query: None, path: "" };
     for content in [
@@ -112,19 +115,19 @@ fn threat_a26_a_token_of_another_tenant_is_refused_wherever_it_stands() {
         Content { query: Some(&token), ..none },
         Content { path: &token, ..none },
     ] {
-        assert_eq!(rule(screened(&rules, "other", &content)), expected);
-        assert!(screened(&rules, "idp", &content).is_ok());
+        assert_eq!(rule(screened(rules, "other", &content)), expected);
+        assert!(screened(rules, "idp", &content).is_ok());
     }
-    assert!(answer(&rules, "other", &format!(r#"["{token}"]"#), &[]).is_ok(), "in an answer it is text");
+    assert!(answer(rules, "other", &format!(r#"["{token}"]"#), &[]).is_ok(), "in an answer it is text");
 }
 
 #[test]
 fn a_token_is_no_finding_itself() {
     let rules = rules();
-    let token = token_of(&rules, SSN);
+    let token = token_of(rules, SSN);
     let body = format!(r#"{{"password":"{token}","api_key":"{token}"}}"#);
-    assert_eq!(answer(&rules, "idp", &body, &[]).unwrap(), body);
-    assert_eq!(request(&rules, "idp", &body).unwrap().0, body);
+    assert_eq!(answer(rules, "idp", &body, &[]).unwrap(), body);
+    assert_eq!(request(rules, "idp", &body).unwrap().0, body);
 }
 
 #[test]
@@ -163,10 +166,10 @@ proptest! {
         let rules = rules();
         let dash = if dashed { "-" } else { " " };
         let ssn = format!("{area:03}{dash}{group:02}{dash}{serial:04}");
-        let left = answer(&rules, "idp", &format!(r#"{{"customer":{{"ssn":"{ssn}"}}}}"#), &[]).unwrap();
+        let left = answer(rules, "idp", &format!(r#"{{"customer":{{"ssn":"{ssn}"}}}}"#), &[]).unwrap();
         prop_assert!(!left.contains(&ssn));
-        let (sent, _) = request(&rules, "idp", &left).unwrap();
+        let (sent, _) = request(rules, "idp", &left).unwrap();
         prop_assert_eq!(sent, format!(r#"{{"customer":{{"ssn":"{ssn}"}}}}"#));
-        prop_assert!(request(&rules, "other", &left).is_err());
+        prop_assert!(request(rules, "other", &left).is_err());
     }
 }
