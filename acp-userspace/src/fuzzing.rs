@@ -10,6 +10,7 @@ pub use crate::config::fuzz::config;
 pub use crate::http::fuzz::{chunked, request_head, response_head};
 pub use crate::identity::fuzz::token;
 pub use crate::protocol::json::fuzz::json;
+pub use crate::protocol::sse::fuzz::sse;
 pub use crate::routing::fuzz::path;
 pub use crate::safety::decode::fuzz::decode;
 
