@@ -154,6 +154,16 @@ fn sse() {
 }
 
 #[test]
+fn inflate() {
+    run("inflate", super::inflated, Vec::new());
+}
+
+#[test]
+fn multipart() {
+    run("multipart", super::multipart, Vec::new());
+}
+
+#[test]
 fn token() {
     run("token", super::token, members("jwt/wycheproof_jws.jsonl", "jws", Some(0)));
 }

@@ -44,7 +44,7 @@ fn chat<'a>(delta: Node<'a>, id: &impl Fn() -> TextId, deltas: &mut Deltas<'a>) 
     let calls = ["tool_calls", "function_call"]
         .iter()
         .any(|name| delta.get(name).is_some_and(|node| node.kind() != Kind::Null));
-    let latest = if calls { Some(CHAT_TEXTS.len()) } else { CHAT_TEXTS.iter().rposition(|name| said(name)) };
+    let latest = if calls { Some(CHAT_TEXTS.len()) } else { CHAT_TEXTS.iter().rposition(said) };
     for (place, name) in CHAT_TEXTS.into_iter().enumerate() {
         deltas.piece(delta.get(name), || id().and(name));
         if latest.is_some_and(|latest| place < latest) && !said(&name) {
