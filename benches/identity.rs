@@ -96,6 +96,7 @@ fn route() -> Route {
         tools: Vec::new(),
         body_bytes_max: 0,
         content_types: Vec::new(),
+        content_codings: Vec::new(),
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,

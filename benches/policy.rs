@@ -121,6 +121,7 @@ fn routes() -> Vec<Arc<Route>> {
         tools: vec![tool(0, "crm/contacts", "contacts"), tool(1, "crm/export", "export")],
         body_bytes_max: 1 << 20,
         content_types: Vec::new(),
+        content_codings: Vec::new(),
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,

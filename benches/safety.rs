@@ -90,6 +90,7 @@ fn rules() -> RuleSet {
         tools: Vec::new(),
         body_bytes_max: 1 << 20,
         content_types: Vec::new(),
+        content_codings: Vec::new(),
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,

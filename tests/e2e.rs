@@ -22,6 +22,10 @@ mod content;
 mod corpora;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
+#[path = "e2e/encoded.rs"]
+mod encoded;
+#[path = "e2e/forms.rs"]
+mod forms;
 #[path = "e2e/http_corpus.rs"]
 mod http_corpus;
 #[path = "e2e/ledger.rs"]
@@ -46,6 +50,8 @@ mod recorder;
 mod site;
 #[path = "e2e/storage.rs"]
 mod storage;
+#[path = "e2e/streams.rs"]
+mod streams;
 #[path = "e2e/torture.rs"]
 mod torture;
 #[path = "e2e/transport.rs"]

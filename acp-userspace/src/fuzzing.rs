@@ -10,8 +10,11 @@ pub use crate::config::fuzz::config;
 pub use crate::http::fuzz::{chunked, request_head, response_head};
 pub use crate::identity::fuzz::token;
 pub use crate::protocol::json::fuzz::json;
+pub use crate::protocol::multipart::fuzz::multipart;
+pub use crate::protocol::sse::fuzz::sse;
 pub use crate::routing::fuzz::path;
 pub use crate::safety::decode::fuzz::decode;
+pub use crate::safety::inflate::fuzz::inflated;
 
 #[cfg(test)]
 mod tests;

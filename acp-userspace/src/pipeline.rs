@@ -8,7 +8,9 @@
 
 mod answer;
 mod call;
+mod coded;
 mod snapshot;
+mod streamed;
 mod trail;
 
 use std::borrow::Cow;
@@ -34,6 +36,7 @@ use crate::usage::{self, AdmitError, Admitted, Usage};
 pub use answer::{Governed, Handling, Screening, finish, screen_answer};
 pub use call::ArgumentKey;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
+pub use streamed::screen_piece;
 
 use answer::Ready;
 use call::{Call, Sent};
@@ -98,6 +101,8 @@ pub trait Carrier {
     /// # Errors
     /// Why it cannot be had.
     async fn body(&mut self, tenant: Key128, max: usize) -> Result<(), Reason>;
+    /// Puts another body in the place of the one that was read, on `tenant`'s account; false when that has no room.
+    fn replace_body(&mut self, tenant: Key128, body: Vec<u8>) -> bool;
     /// The body, once read, and where the upstream's request is written.
     fn parts(&mut self) -> (&[u8], &mut Vec<u8>);
 }
@@ -187,6 +192,7 @@ async fn decide<C: Carrier>(
 
     carrier.body(caller.identity().tenant_key, route.body_bytes_max).await.map_err(Stop::of_body)?;
     trail.bytes_in = carrier.parts().0.len() as u64;
+    coded::undo(head, route, caller.identity().tenant_key, carrier)?;
     trail.latency.body = trail.lap();
 
     let by_body = tool.is_none();
@@ -306,7 +312,11 @@ fn screen(
     let identity = Arc::clone(caller.identity());
     let tool = trail.tool.as_ref().map_or("", |tool| &tool.name);
     let party = safety::Caller::new(&identity, tool, call.root(), trail.now);
-    let screened = safety::screen(caller, &party, &content, rules, scan).map_err(|refused| {
+    let screened = match call.form() {
+        Some(form) => safety::screen_form(caller, &party, &content, form, rules, scan),
+        None => safety::screen(caller, &party, &content, rules, scan),
+    };
+    let screened = screened.map_err(|refused| {
         (trail.findings, trail.evidence) = (refused.findings.into(), refused.evidence);
         Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
     })?;
@@ -413,7 +423,7 @@ fn prepare<C: Carrier>(
     let admitted = routing::route(admitted, target, inbound.head, outgoing, out).into_admitted();
     safety::splice(body, admitted.permitted().screened().edits(), out)
         .map_err(|_| Stop::new(Layer::Safety, Reason::Internal))?;
-    let bytes = Bytes { request_in: body.len() as u64, request_out: sent, ..Bytes::default() };
+    let bytes = Bytes { request_in: trail.bytes_in, request_out: sent, ..Bytes::default() };
     trail.latency.routing = trail.lap();
 
     let identity = Arc::clone(admitted.identity());

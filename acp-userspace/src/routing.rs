@@ -212,7 +212,8 @@ pub fn route(
     outgoing: Outgoing,
     out: &mut Vec<u8>,
 ) -> Routed {
-    let edited = !admitted.permitted().screened().edits().is_empty();
+    let decoded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    let edited = decoded || !admitted.permitted().screened().edits().is_empty();
     let trace = write_head(admitted.identity(), target, head, outgoing, edited, out);
     Routed { admitted, trace }
 }
@@ -233,6 +234,8 @@ pub fn write_head(
         forward_authorization: matches!(entry.upstream.credentials, Credentials::Forward),
         cookies: target.route.cookies,
         screen_response: outgoing.screen_response,
+        // What streams has no end to be collected to.
+        codings: if target.route.streaming { &[] } else { &target.route.content_codings },
         edited,
         credential_name: entry.credential_name.as_deref(),
     };

@@ -3,8 +3,8 @@
 //!
 //! `shapes` and [`hyperscan`] name places worth a look ([`scanner`] says what such a place is), [`detectors`] decide what
 //! stands there, [`rules`] what is done about it for each call and direction, [`risk`] how grave it is, [`redact`] how the
-//! bytes change ([`tokenise`] into what can be turned back). [`screen()`] and [`screen_response`] are the doors the
-//! pipeline uses.
+//! bytes change ([`tokenise`] into what can be turned back), [`inflate`] what was compressed. [`screen()`] and
+//! [`screen_response`] are the doors the pipeline uses, and [`stream`] is the one for answers that come piece by piece.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
 //! is refused, and so is what an action would have to edit where nothing can be edited.
@@ -18,16 +18,21 @@ use crate::identity::{Authenticated, Identity};
 mod custom;
 pub(crate) mod decode;
 pub mod detectors;
+mod form;
 pub mod hyperscan;
+pub mod inflate;
 pub mod redact;
 pub mod risk;
 pub mod rules;
 pub mod scanner;
 mod screen;
 mod shapes;
+pub mod stream;
 pub mod tokenise;
+mod total;
 pub mod validators;
 
+pub use form::screen_form;
 pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{BLOCK_SCORE_RULE, RouteRules, RuleError, RuleSet, Scope, ScopeNames};
 pub use screen::{

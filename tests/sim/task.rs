@@ -201,6 +201,11 @@ impl Carrier for Client {
         matches!(wait(&self.shared, At::Key).await, Input::Go)
     }
 
+    fn replace_body(&mut self, _: Key128, body: Vec<u8>) -> bool {
+        self.body = body;
+        true
+    }
+
     async fn await_lease(&mut self) -> bool {
         matches!(wait(&self.shared, At::Lease).await, Input::Go)
     }

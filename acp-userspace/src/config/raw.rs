@@ -12,7 +12,7 @@ use super::mistake::{At, Collector};
 use super::read::Fallback::{Absent, Required, Toml};
 use super::read::{FromToml, Key, Money, Size, choice, section};
 use super::resolved::{
-    Cidr, ClientAddresses, ContentAction, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol,
+    Cidr, ClientAddresses, ContentAction, ContentCoding, Direction, Driver, Durability, KernelMode, Mode, Per, Protocol,
 };
 
 section! {
@@ -417,13 +417,16 @@ section! {
         scopes: Vec<Key<String>> = Toml("[]"), "all of the token's scopes are shown when none are named";
         /// Audiences accepted here, besides one of the issuer's.
         audience: Vec<Key<String>> = Toml("[]"), "the issuer's suffice";
-        /// Whether its answers may be event streams. Response rules do not reach into those yet, so the two exclude
-        /// each other.
-        streaming: bool = Toml("false"), "an answer that rules apply to has to be seen whole";
+        /// Whether event streams, and text without a length, are screened as they come; elsewhere an answer that
+        /// response rules apply to is collected first, and an event stream among those is refused.
+        streaming: bool = Toml("false"), "an answer that was seen whole is refused before its first byte left";
         /// Bytes of a request body.
         body_bytes_max: Option<Size> = Absent, "`listen.body_bytes_max`";
         /// Request content types besides `application/json`.
         content_types: Vec<Key<String>> = Toml("[]"), "arguments that policies read have to be JSON";
+        /// Codings that request bodies may come in, and answers that are read. They are undone within `body_bytes_max`
+        /// and 128 times what came; what was decoded is what is sent on.
+        content_codings: Vec<Key<ContentCoding>> = Toml("[]"), "whoever sends plain bodies sends what everybody reads alike";
         /// Response headers passed on besides the built-in list.
         response_headers: Vec<Key<String>> = Toml("[]"), "a backend's cookies and redirects are not the gateway's";
         /// Whether Cookie is passed on.
@@ -463,6 +466,8 @@ section! {
     }
 }
 
+choice!(ContentCoding: "gzip" => ContentCoding::Gzip, "deflate" => ContentCoding::Deflate,
+    "br" => ContentCoding::Br, "zstd" => ContentCoding::Zstd);
 choice!(Protocol: "http" => Protocol::Http, "mcp" => Protocol::Mcp);
 
 section! {

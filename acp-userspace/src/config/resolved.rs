@@ -25,7 +25,7 @@ pub use groups::Group;
 pub use identity::{ClaimNames, IdentityConfig, Issuer, JwksSource, Tenants};
 pub use kernel::{ClientAddresses, DeclaredSource, KernelConfig, KernelMode};
 pub use listen::{Driver, Listen};
-pub use route::{FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
+pub use route::{ContentCoding, FORWARDED_METHODS, Protocol, Route, Segment, Tool, ToolMatch};
 pub use safety::{
     ContentAction, CustomDetector, Detector, DetokenizeRule, Direction, SafetyConfig, SafetyRule, TokenKey,
     TokensConfig,

@@ -453,16 +453,6 @@ fn tokens_need_keys_and_permits_somebody() {
 }
 
 #[test]
-fn response_rules_and_streams_exclude_each_other() {
-    let streaming = BASE.replace("protocol = \"mcp\"", "protocol = \"mcp\"\nstreaming = true");
-    check_text(&streaming, "safety.rule[0].direction", "event streams of route \"/tools/mail\"");
-    for way_out in ["direction = \"request\"", "routes = [\"/tools\"]"] {
-        let text = streaming.replace("action = \"block\"", &format!("action = \"block\"\n{way_out}"));
-        assert!(read(&text).is_ok(), "{way_out}");
-    }
-}
-
-#[test]
 fn limits_and_budgets_have_to_be_able_to_act() {
     let limit = |lines: &str| format!("[[usage.rate_limit]]\nper = \"user\"\nwindow = \"1m\"\n{lines}\n");
     check_added(&limit("requests = 0"), "usage.rate_limit[0].requests", "between 1 and");

@@ -146,6 +146,24 @@ fn json() {
 }
 
 #[test]
+fn sse() {
+    let records = corpora::records("llm/recorded_openai_exchanges.jsonl").unwrap_or_default();
+    let streams = records.iter().filter(|record| record["streaming"] == true);
+    let bodies = streams.filter_map(|record| record["response"]["body"].as_str());
+    run("sse", super::sse, bodies.map(|body| [&[7], body.as_bytes()].concat()).collect());
+}
+
+#[test]
+fn inflate() {
+    run("inflate", super::inflated, Vec::new());
+}
+
+#[test]
+fn multipart() {
+    run("multipart", super::multipart, Vec::new());
+}
+
+#[test]
 fn token() {
     run("token", super::token, members("jwt/wycheproof_jws.jsonl", "jws", Some(0)));
 }

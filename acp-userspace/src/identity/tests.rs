@@ -65,6 +65,7 @@ pub(super) fn route(audience: &[&str]) -> Route {
         tools: Vec::new(),
         body_bytes_max: 0,
         content_types: Vec::new(),
+        content_codings: Vec::new(),
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,

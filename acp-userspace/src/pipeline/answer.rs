@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::call::is_unread_json;
+use super::coded::Coded;
 use super::trail::Trail;
 use super::{Core, Current, Refused};
 use crate::audit::record::{Bytes, Decision, Outcome};
 use crate::audit::ring::OpenRecord;
 use crate::clock::Now;
+use crate::config::resolved::ContentCoding;
 use crate::http::head::{Framing, ResponseHead};
 use crate::http::write;
 use crate::identity::{self, Identity, Trust};
@@ -19,6 +21,8 @@ use crate::protocol::mcp;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::routing;
+use crate::safety::inflate::inflate;
+use crate::safety::stream::{StreamKind, StreamScreen};
 use crate::safety::{self, Body, Content, Evidence, Finding};
 use crate::usage::{self, Hold, LimitState, Settle};
 
@@ -31,14 +35,17 @@ pub struct Governed {
     pub route: usize,
     /// Whether a byte of it may have reached the upstream: from then on it costs.
     pub sent: bool,
-    trail: Box<Trail>,
-    ready: Ready,
+    pub(super) trail: Box<Trail>,
+    pub(super) ready: Ready,
     status: Option<u16>,
     first_ns: u64,
     /// What the answer's head says its body is.
     kind: ContentKind,
-    findings: Vec<Finding>,
-    evidence: Evidence,
+    pub(super) findings: Vec<Finding>,
+    pub(super) evidence: Evidence,
+    pub(super) stream: Option<Box<StreamScreen>>,
+    /// How its body is compressed, if that is to be undone.
+    coding: Option<ContentCoding>,
 }
 
 impl std::fmt::Debug for Governed {
@@ -66,6 +73,8 @@ pub enum Handling {
     Pass,
     /// After [`screen_answer`] saw all of it.
     Whole,
+    /// Through [`screen_piece`](super::screen_piece), as it arrives.
+    Stream,
 }
 
 /// What [`screen_answer`] made of an answer.
@@ -89,6 +98,8 @@ impl Governed {
             kind: ContentKind::Other,
             findings: Vec::new(),
             evidence: Evidence::default(),
+            stream: None,
+            coding: None,
         }
     }
 
@@ -182,7 +193,8 @@ impl Governed {
         if response.framing == Framing::None {
             return Ok(Handling::Pass);
         }
-        let encoded = response.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        let coded = Coded::of(response.all("content-encoding"), &self.trail.settings().config.routes[self.route]);
+        let encoded = coded != Coded::Plain;
         self.kind = ContentKind::of(response.only("content-type"));
         let readable = match self.kind {
             ContentKind::Json | ContentKind::Text => true,
@@ -191,10 +203,26 @@ impl Governed {
         };
         // A length of zero has nothing to read, whatever it is called.
         let empty = response.framing == Framing::Length(0);
-        if !empty && (encoded || response.status == 206 || !readable) {
+        let streamed = if empty || encoded || response.status == 206 { None } else { self.streamed(response.framing) };
+        if let Some(kind) = streamed {
+            self.begin_stream(kind);
+            return Ok(Handling::Stream);
+        }
+        if !empty && (coded == Coded::Unknown || response.status == 206 || !readable) {
             return Err(Reason::ResponseUnscannable);
         }
+        self.coding = if let Coded::In(coding) = coded { Some(coding).filter(|_| !empty) } else { None };
         Ok(Handling::Whole)
+    }
+
+    /// How an answer is screened as it comes, if its route lets answers stream and it is one that does.
+    fn streamed(&self, framing: Framing) -> Option<StreamKind> {
+        let streaming = self.trail.settings().config.routes[self.route].streaming && self.ready.tool_list.is_none();
+        match (self.kind, framing) {
+            (ContentKind::Events, _) if streaming => Some(StreamKind::Events),
+            (ContentKind::Text, Framing::Chunked | Framing::UntilClose) if streaming => Some(StreamKind::Text),
+            _ => None,
+        }
     }
 
     /// Appends the fields the client gets: the upstream's that are allowed through, and ours.
@@ -277,6 +305,14 @@ pub fn screen_answer(
     content: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<Screening, Reason> {
+    if let Some(coding) = governed.coding.take() {
+        let max = governed.trail.settings().config.routes[governed.route].body_bytes_max;
+        let plain = inflate(coding, content, max).map_err(|_| Reason::ResponseUnscannable)?;
+        if screen_answer(core, governed, &plain, out)? == Screening::AsIs {
+            out.extend_from_slice(&plain);
+        }
+        return Ok(Screening::Edited);
+    }
     let core = &mut *core.borrow_mut();
     if let Some(revision) = governed.ready.tool_list {
         return filter_tools(core, governed, content, revision, out);
@@ -362,7 +398,8 @@ fn filter_message(
 
 /// Ends a governed request: settles its hold and logs its outcome. What it returns is for a client that got no byte of
 /// an answer yet.
-pub fn finish(governed: Governed, reason: Reason, now: Now) -> Refused {
+pub fn finish(mut governed: Governed, reason: Reason, now: Now) -> Refused {
+    governed.end_stream();
     let total_ns = governed.elapsed_ns(now);
     let Governed { trail, ready, sent, status, first_ns, findings, evidence, .. } = governed;
     let price = trail.tool.as_ref().map_or(0, |tool| tool.price_microusd());

@@ -13,6 +13,7 @@ use crate::policy::{Argument, ArgumentView, Resource};
 use crate::protocol::json::{self, Kind, Node, Walker};
 use crate::protocol::mcp::headers::{Mirrored, Revision};
 use crate::protocol::mcp::{self, Message};
+use crate::protocol::multipart::{self, Part};
 use crate::reason::Reason;
 use crate::routing::Target;
 use crate::safety::{self, Body, Content, Edit};
@@ -26,6 +27,8 @@ pub(super) struct Call<'a> {
     arguments: Option<Node<'a>>,
     /// JSON pointer of `arguments` in the body.
     root: &'static str,
+    /// The body as a form in parts, if it is one.
+    form: Option<(&'a [u8], Vec<Part>)>,
     /// A `tools/list`, in this revision.
     pub(super) tool_list: Option<Revision>,
 }
@@ -40,9 +43,6 @@ impl<'a> Call<'a> {
         bytes: &'a [u8],
         trail: &mut Trail,
     ) -> Result<Self, Stop> {
-        if head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-            return Err(undecodable("the body is encoded; send it plain"));
-        }
         match target.route().protocol {
             Protocol::Http => Self::http(walker, head, target.route(), tool, bytes),
             Protocol::Mcp => Self::mcp(walker, head, target, bytes, trail),
@@ -56,7 +56,7 @@ impl<'a> Call<'a> {
         tool: Option<&'a Arc<Tool>>,
         bytes: &'a [u8],
     ) -> Result<Self, Stop> {
-        let call = |body, arguments| Self { tool, body, arguments, root: "", tool_list: None };
+        let call = |body, arguments| Self { tool, body, arguments, root: "", form: None, tool_list: None };
         if bytes.is_empty() {
             return Ok(call(Body::Empty, None));
         }
@@ -64,6 +64,12 @@ impl<'a> Call<'a> {
         let is_json = declared.eq_ignore_ascii_case("application/json");
         if !is_json && !route.content_types.iter().any(|listed| listed.eq_ignore_ascii_case(declared)) {
             return Err(undecodable("the route does not take this content type"));
+        }
+        if declared.eq_ignore_ascii_case("multipart/form-data") {
+            let named = head.only("content-type").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
+            let parts = multipart::boundary(named).and_then(|boundary| multipart::parts(bytes, boundary));
+            let form = Some((bytes, parts.map_err(|error| undecodable("").detail(error.to_string()))?));
+            return Ok(Self { form, ..call(Body::Raw(bytes), None) });
         }
         // What parses as JSON is JSON, whatever its Content-Type says (THREATS A9).
         match walker.walk(bytes, &json::Limits::default()) {
@@ -121,13 +127,20 @@ impl<'a> Call<'a> {
         let body = Body::Json(document);
         let tool_list = (message.method == "tools/list").then_some(revision);
         let Some(called) = message.call else {
-            return Ok(Self { tool: None, body, arguments: None, root: "", tool_list });
+            return Ok(Self { tool: None, body, arguments: None, root: "", form: None, tool_list });
         };
         let Some(tool) = target.mcp_tool(called.name) else {
             return Err(Stop::new(Layer::Routing, Reason::UnknownTool).asked(called.name));
         };
         trail.tool = Some(Arc::clone(tool));
-        Ok(Self { tool: Some(tool), body, arguments: called.arguments, root: "/params/arguments", tool_list: None })
+        Ok(Self {
+            tool: Some(tool),
+            body,
+            arguments: called.arguments,
+            root: "/params/arguments",
+            form: None,
+            tool_list: None,
+        })
     }
 
     /// What safety looks at.
@@ -141,6 +154,11 @@ impl<'a> Call<'a> {
     /// JSON pointer of the tool's arguments in the body.
     pub(super) const fn root(&self) -> &'static str {
         self.root
+    }
+
+    /// The body as a form in parts.
+    pub(super) fn form(&self) -> Option<(&[u8], &[Part])> {
+        self.form.as_ref().map(|(body, parts)| (*body, parts.as_slice()))
     }
 
     /// What policy is asked about.
@@ -278,7 +296,14 @@ mod tests {
             let span = root.get(key).unwrap().span();
             Edit { range: span.start..span.end, bytes: token.as_bytes().to_vec(), pointer: Some(format!("/{key}")) }
         };
-        let call = Call { tool: None, body: Body::Json(document), arguments: Some(root), root: "", tool_list: None };
+        let call = Call {
+            tool: None,
+            body: Body::Json(document),
+            arguments: Some(root),
+            root: "",
+            form: None,
+            tool_list: None,
+        };
         let sent = Sent::new(&call, &[edit("to", "\"[EMAIL]\""), edit("n", "\"[CARD]\"")]);
         assert!(matches!(sent.value(&["to"]), Some(Argument::Text(text)) if text == "[EMAIL]"));
         assert!(matches!(sent.value(&["n"]), Some(Argument::Text(text)) if text == "[CARD]"));

@@ -98,6 +98,7 @@ pub(crate) fn route(index: usize, path: &str, scopes: &[&str], tools: Vec<Arc<To
         tools,
         body_bytes_max: 1 << 20,
         content_types: Vec::new(),
+        content_codings: Vec::new(),
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,

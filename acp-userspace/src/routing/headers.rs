@@ -11,7 +11,7 @@
 
 use smallvec::SmallVec;
 
-use crate::config::resolved::Route;
+use crate::config::resolved::{ContentCoding, Route};
 use crate::http::head::RequestHead;
 use crate::identity::Identity;
 
@@ -178,9 +178,11 @@ pub(super) fn may_allow_response(name: &str) -> bool {
 pub(super) struct Rules<'a> {
     pub(super) forward_authorization: bool,
     pub(super) cookies: bool,
-    /// The answer will be read, so it must come unencoded.
+    /// The answer will be read, so it must come unencoded, or in one of `codings`.
     pub(super) screen_response: bool,
-    /// The body is edited before it is sent.
+    /// Codings that are undone.
+    pub(super) codings: &'a [ContentCoding],
+    /// The body is not sent as it came.
     pub(super) edited: bool,
     /// Replaced by a service credential.
     pub(super) credential_name: Option<&'a str>,
@@ -223,7 +225,12 @@ pub(super) fn write_client(head: &RequestHead<'_>, rules: &Rules<'_>, out: &mut 
         }
     }
     if rules.screen_response {
-        out.extend_from_slice(b"accept-encoding: identity\r\n");
+        out.extend_from_slice(b"accept-encoding: identity");
+        for coding in rules.codings {
+            out.extend_from_slice(b", ");
+            out.extend_from_slice(coding.name().as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
     }
 }
 

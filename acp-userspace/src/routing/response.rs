@@ -56,7 +56,7 @@ fn write_listed(
             return Err(RoutingError::UpstreamHead);
         }
         if is("content-encoding") {
-            write_encoding(header.value, screened, out)?;
+            write_encoding(header.value, screened, route, out)?;
         } else if is("location") {
             write_location(header.value, route, upstream, out);
         } else if let Some(name) = listed {
@@ -66,13 +66,14 @@ fn write_listed(
     Ok(())
 }
 
-/// An answer that is read comes as it is, or not at all.
-fn write_encoding(value: &[u8], screened: bool, out: &mut Vec<u8>) -> Result<(), RoutingError> {
+/// An answer that is read comes as it is, or in a coding that its route takes and that is undone; else not at all.
+fn write_encoding(value: &[u8], screened: bool, route: &Route, out: &mut Vec<u8>) -> Result<(), RoutingError> {
     let identity = value.is_empty() || value.eq_ignore_ascii_case(b"identity");
-    if screened && !identity {
+    let undone = || route.content_codings.iter().any(|coding| value.eq_ignore_ascii_case(coding.name().as_bytes()));
+    if screened && !identity && !undone() {
         return Err(RoutingError::ResponseUnscannable);
     }
-    if !identity {
+    if !identity && !screened {
         line(b"content-encoding", value, out);
     }
     Ok(())

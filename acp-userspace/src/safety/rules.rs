@@ -363,6 +363,12 @@ impl RouteRules {
         self.tokens.as_deref()
     }
 
+    /// Whether what is found may be changed or blocked.
+    pub(super) fn alters(&self) -> bool {
+        let acts = |chosen: &Chosen| chosen.enforced.0.iter().any(|step| step.action > ContentAction::Flag);
+        self.block_score.is_some_and(|(_, mode)| mode == Mode::Enforce) || self.chosen.iter().any(acts)
+    }
+
     /// The engine, unless nothing is looked for.
     pub(super) fn scanner(&self) -> Option<&Arc<Hyperscan>> {
         self.scanner.as_ref()
@@ -403,6 +409,7 @@ pub(super) mod tests {
             tools: Vec::new(),
             body_bytes_max: 1 << 20,
             content_types: Vec::new(),
+            content_codings: Vec::new(),
             response_headers: Vec::new(),
             cookies: false,
             half_close: false,

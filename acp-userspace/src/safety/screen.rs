@@ -141,8 +141,8 @@ pub fn screen_response(
     decide(caller, content, rules, &Presented::default(), scan)
 }
 
-/// Searches `content`; what was found stays in `scan` until [`decide`] has decided on it.
-fn look(
+/// Searches `content`; what was found stays in `scan` until [`act`] has decided on it.
+pub(super) fn look(
     content: &Content<'_>,
     rules: &RouteRules,
     restored: &[Restored],
@@ -158,6 +158,27 @@ fn look(
         search::resolve(&mut scan.hits, rules);
     }
     tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
+}
+
+/// Where [`look`] found something in a raw body, in order.
+pub(super) fn ranges(scan: &Scan) -> impl Iterator<Item = Range<usize>> {
+    scan.hits.iter().map(|hit| hit.range.clone())
+}
+
+/// Decides on what [`look`] found, as far as it `counts`: by the JSON node it lies in, and the place there. Tokens are
+/// text here.
+pub(super) fn act(
+    caller: &Caller<'_>,
+    content: &Content<'_>,
+    rules: &RouteRules,
+    scan: &mut Scan,
+    counts: impl Fn(Option<usize>, &Range<usize>) -> bool,
+) -> Result<ResponseScreened, ContentRefused> {
+    scan.hits.retain(|hit| {
+        let node = if let Place::Node(node) = hit.place { Some(node) } else { None };
+        counts(node, &hit.range)
+    });
+    decide(caller, content, rules, &Presented::default(), scan)
 }
 
 impl ContentRefused {

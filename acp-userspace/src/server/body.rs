@@ -88,6 +88,11 @@ impl Body {
         }
     }
 
+    /// Puts other content in its place, once it is complete; where it ended among the client's bytes stays known.
+    pub(super) fn replace(&mut self, content: Vec<u8>, lease: Lease) {
+        (self.own, self.place, self.lease) = (content, Place::Own, Some(lease));
+    }
+
     /// Whether nothing of it is left to read.
     #[must_use]
     pub(super) fn is_complete(&self) -> bool {

@@ -133,6 +133,11 @@ impl Carrier for ClientBody<'_> {
         Ok(())
     }
 
+    fn replace_body(&mut self, tenant: Key128, body: Vec<u8>) -> bool {
+        let lease = self.conn.worker.quota.lease(tenant, body.len());
+        lease.map(|lease| self.body.replace(body, lease)).is_some()
+    }
+
     fn parts(&mut self) -> (&[u8], &mut Vec<u8>) {
         (self.body.bytes(self.input), &mut self.conn.out)
     }

@@ -1,7 +1,7 @@
 //! From a governed request to the end of its answer: connect, send, read the answer's head, pass the body on.
 //!
-//! Answers stream through as they arrive, re-framed by us; only an answer that a rule has to see whole is collected
-//! first, within the route's bound. The outcome is logged before the last byte of an answer is written. A connection
+//! Answers stream through as they arrive, re-framed by us, and screened where their route says so; only an answer that a
+//! rule has to see whole is collected first, within the route's bound. The outcome is logged before the last byte of an answer is written. A connection
 //! to an upstream is reused only after an answer that ended exactly where its framing said.
 
 use std::io;
@@ -232,7 +232,8 @@ async fn deliver(
     };
     let answer = Answer { leased, buf, used, inward: Inward::new(framing), keep_alive };
     match handling {
-        Handling::Pass => stream::pass(conn, snapshot, request, answer).await,
+        Handling::Pass => stream::pass(conn, snapshot, request, answer, false).await,
+        Handling::Stream => stream::pass(conn, snapshot, request, answer, true).await,
         Handling::Whole => whole::whole(conn, snapshot, request, answer).await,
     }
 }

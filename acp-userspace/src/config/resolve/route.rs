@@ -88,6 +88,7 @@ fn route(
         tools: tool::tools(raw, tools_before, found),
         body_bytes_max: body_bytes_max(raw, listen, found),
         content_types: content_types(&raw.content_types, found),
+        content_codings: raw.content_codings.iter().map(|coding| coding.value).collect(),
         response_headers: response_headers(&raw.response_headers, found),
         cookies: *raw.cookies,
         half_close: *raw.half_close,

@@ -65,16 +65,6 @@ fn rule(raw: &raw::SafetyRule, id: &str, world: &World<'_>, found: &mut Collecto
     check_name(id, &raw.id.at, found);
     found.expect(!raw.detect.is_empty(), &raw.detect.at, || "is empty, so the rule would never act".to_owned());
     check_scopes(raw, world, found);
-    if *raw.direction != Direction::Request {
-        for route in world.routes.iter().filter(|route| route.streaming && world.meets(raw, route)) {
-            let message = format!(
-                "would have to read the event streams of route {:?}, which is not available yet; \
-                 write direction = \"request\", or name other routes",
-                route.name
-            );
-            found.add(&raw.direction.at, message);
-        }
-    }
     SafetyRule {
         id: id.into(),
         detect: detectors(&raw.detect, found),

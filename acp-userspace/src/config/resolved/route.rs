@@ -12,6 +12,36 @@ pub enum Protocol {
     Mcp,
 }
 
+/// How a body may be compressed (RFC 9110 §8.4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentCoding {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 1950, zlib's format.
+    Deflate,
+    /// Brotli, RFC 7932.
+    Br,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl ContentCoding {
+    /// Every coding.
+    pub const ALL: [Self; 4] = [Self::Gzip, Self::Deflate, Self::Br, Self::Zstd];
+
+    /// Its name in Content-Encoding.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
 /// One `[[route]]`.
 #[derive(Debug)]
 pub struct Route {
@@ -29,7 +59,7 @@ pub struct Route {
     pub scopes: Vec<String>,
     /// Audiences accepted here; empty = the issuer's.
     pub audience: Vec<String>,
-    /// Whether its answers may be event streams; then no response rule applies to it (the configuration sees to that).
+    /// Whether event streams, and text without a length, are screened as they come.
     pub streaming: bool,
     /// Tools, in file order.
     pub tools: Vec<Arc<Tool>>,
@@ -37,6 +67,8 @@ pub struct Route {
     pub body_bytes_max: usize,
     /// Request content types besides `application/json`.
     pub content_types: Vec<String>,
+    /// Codings that bodies may come in, both ways; they are undone before anything reads them.
+    pub content_codings: Vec<ContentCoding>,
     /// Response headers passed besides the default allow-list, lower case.
     pub response_headers: Vec<String>,
     /// Whether Cookie is passed on (default false).

@@ -1,28 +1,33 @@
-//! Answers that nobody has to see whole: passed on as they arrive, for as long as their caller may have them.
+//! Answers that nobody has to see whole: passed on as they arrive, for as long as their caller may have them. Where rules
+//! look at them, only what may leave does; a stream that a rule ends is ended the same way however it was read, so its
+//! head has left by then.
 
 use super::inward::Progress;
-use super::{Answer, Outward, abort, end, end_head, fail, more};
+use super::{Answer, Outward, READ_BYTES, abort, end, end_head, fail, more};
 use crate::clock::{Now, mono_ns};
 use crate::http::head::{Framing, RequestHead};
 use crate::http::write;
-use crate::pipeline::Snapshot;
+use crate::pipeline::{self, Snapshot};
 use crate::reason::Reason;
 use crate::server::body::After;
+use crate::server::buffers::Lease;
 use crate::server::connection::Connection;
 
-/// Streams the body on as it arrives.
+/// Streams the body on as it arrives; one that is `screened` may change its length.
 pub(super) async fn pass(
     conn: &mut Connection,
     snapshot: &Snapshot,
     request: &RequestHead<'_>,
     mut answer: Answer,
+    screened: bool,
 ) -> After {
     let outward = match answer.inward.framing {
         Framing::None => Outward::None,
-        Framing::Length(length) => Outward::Length(length),
-        Framing::Chunked | Framing::UntilClose if request.http11 => Outward::Chunked,
-        Framing::Chunked | Framing::UntilClose => Outward::UntilClose,
+        Framing::Length(length) if !screened => Outward::Length(length),
+        _ if request.http11 => Outward::Chunked,
+        _ => Outward::UntilClose,
     };
+    let mut screening = screened.then(|| Screening { raw: conn.worker.buffers.take(), lease: None });
     let keep = end_head(conn, request, outward);
     let mut recheck_ns = 0;
     let mut boundary = Boundary::START;
@@ -32,10 +37,9 @@ pub(super) async fn pass(
         let out = &mut conn.out;
         let progress = answer.inward.advance(&answer.buf[answer.used..], &mut |data| {
             bytes += data.len() as u64;
-            boundary.pass(data);
-            match outward {
-                Outward::Chunked => write::chunk(out, data),
-                _ => out.extend_from_slice(data),
+            match &mut screening {
+                Some(screening) => screening.raw.extend_from_slice(data),
+                None => write_on(out, outward, &mut boundary, data),
             }
         });
         // What is broken before its first byte left is a 502 like any other, not a connection that just ends.
@@ -44,8 +48,14 @@ pub(super) async fn pass(
         {
             return fail(conn, request, reason).await;
         }
-        if let Some(open) = &mut conn.open {
-            open.moved(bytes, bytes);
+        let ended = matches!(progress, Ok(Progress { done: true, .. }));
+        match &mut screening {
+            Some(screening) => {
+                if let Err(reason) = screening.pass(conn, ended, outward, &mut boundary) {
+                    return cut_off(conn, outward, &boundary, reason).await;
+                }
+            }
+            None => conn.open.iter_mut().for_each(|open| open.moved(bytes, bytes)),
         }
         match progress {
             Ok(Progress { consumed, done: true }) => {
@@ -61,7 +71,14 @@ pub(super) async fn pass(
         }
         match more(conn, snapshot, &mut answer).await {
             Ok(true) => {}
-            Ok(false) => return end(conn, snapshot, answer, outward, keep, false).await,
+            Ok(false) => {
+                if let Some(screening) = &mut screening
+                    && let Err(reason) = screening.pass(conn, true, outward, &mut boundary)
+                {
+                    return cut_off(conn, outward, &boundary, reason).await;
+                }
+                return end(conn, snapshot, answer, outward, keep, false).await;
+            }
             Err(reason) => return abort(conn, outward, reason),
         }
         if mono_ns() >= recheck_ns {
@@ -71,6 +88,54 @@ pub(super) async fn pass(
                 Err(reason) => return cut_off(conn, outward, &boundary, reason).await,
             }
         }
+    }
+}
+
+/// Appends what is passed on to `out`, framed.
+fn write_on(out: &mut Vec<u8>, outward: Outward, boundary: &mut Boundary, data: &[u8]) {
+    boundary.pass(data);
+    match outward {
+        Outward::Chunked => write::chunk(out, data),
+        _ => out.extend_from_slice(data),
+    }
+}
+
+/// What screening an answer on its way takes.
+struct Screening {
+    /// What was read and not yet shown to the rules.
+    raw: Vec<u8>,
+    /// What is held is on the tenant's account.
+    lease: Option<Lease>,
+}
+
+impl Screening {
+    /// Shows the rules what was read; what may leave is on its way then, on an error too.
+    fn pass(
+        &mut self,
+        conn: &mut Connection,
+        at_end: bool,
+        outward: Outward,
+        boundary: &mut Boundary,
+    ) -> Result<(), Reason> {
+        let open = conn.open.as_mut().ok_or(Reason::Internal)?;
+        let mut left = conn.worker.buffers.take();
+        let screened = pipeline::screen_piece(&conn.worker.core, open, &self.raw, at_end, &mut left);
+        open.moved(self.raw.len() as u64, left.len() as u64);
+        self.raw.clear();
+        if !left.is_empty() {
+            write_on(&mut conn.out, outward, boundary, &left);
+        }
+        conn.worker.buffers.give(left);
+        screened?;
+        let bytes = open.stream_held().next_multiple_of(READ_BYTES);
+        let leased = match &mut self.lease {
+            Some(lease) => lease.grow_to(bytes),
+            None => {
+                self.lease = conn.worker.quota.lease(open.tenant_key(), bytes);
+                self.lease.is_some()
+            }
+        };
+        if leased { Ok(()) } else { Err(Reason::Overloaded) }
     }
 }
 
@@ -94,11 +159,12 @@ impl Boundary {
 /// Ends a stream whose caller may have no more of it: with an event that says why, where one can stand.
 async fn cut_off(conn: &mut Connection, outward: Outward, boundary: &Boundary, reason: Reason) -> After {
     let Some(open) = conn.open.as_ref().filter(|open| open.is_event_stream() && boundary.is_here()) else {
+        // A client that is gone already misses nothing.
+        let _ = conn.out.is_empty() || conn.flush().await;
         return abort(conn, outward, reason);
     };
     let mut event = conn.worker.buffers.take();
     open.write_last_event(reason, &mut event);
-    conn.out.clear();
     if outward == Outward::Chunked {
         write::chunk(&mut conn.out, &event);
         conn.out.extend_from_slice(write::LAST_CHUNK);

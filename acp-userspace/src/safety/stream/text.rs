@@ -1,0 +1,190 @@
+//! One text that comes in pieces: what of it is decided, and what becomes of each piece.
+//!
+//! The text is searched anew, with some bytes before it, whenever a piece was added; what is found in the part that
+//! becomes decided is acted upon. A change that falls over several pieces is written into the first, and taken out of the
+//! others.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::undecided::{CONTEXT_BYTES, HOLD_BYTES_MAX, undecided};
+use super::{Judge, StreamRefused, Total};
+use crate::reason::Reason;
+use crate::safety::Edit;
+use crate::safety::screen::{self, Body, Content};
+
+/// What of a piece is replaced, and by what.
+pub(super) type Changes = Vec<(Range<usize>, Vec<u8>)>;
+
+/// A text that goes on. Places in it are counted from its beginning.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// What is undecided, and some bytes before it.
+    bytes: Vec<u8>,
+    /// Place of the first of them.
+    base: usize,
+    /// Place of the first that is undecided.
+    decided: usize,
+    pieces: VecDeque<Piece>,
+    quotes: Option<Quotes>,
+}
+
+/// A piece that is not decided to its end.
+#[derive(Debug)]
+struct Piece {
+    range: Range<usize>,
+    /// What its owner calls it.
+    slot: Slot,
+    changes: Changes,
+}
+
+/// An event's piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Number of the event.
+    pub(super) event: u64,
+    /// Which of its pieces.
+    pub(super) piece: usize,
+}
+
+impl Text {
+    /// A text; in one that holds JSON, a number becomes a string when it is changed.
+    pub(super) fn new(holds_json: bool) -> Self {
+        Self { quotes: holds_json.then(Quotes::default), ..Self::default() }
+    }
+
+    /// Adds a piece whose fate nobody waits for.
+    pub(super) fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+    }
+
+    /// Adds a piece, named so when it is decided.
+    pub(super) fn push_piece(&mut self, text: &[u8], slot: Slot) {
+        let start = self.base + self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        self.pieces.push_back(Piece { range: start..start + text.len(), slot, changes: Vec::new() });
+    }
+
+    /// How many bytes are undecided.
+    pub(super) fn undecided(&self) -> usize {
+        self.base + self.bytes.len() - self.decided
+    }
+
+    /// Decides what can be, at its end everything; `piece` gets what became of every piece that is decided.
+    pub(super) fn decide(
+        &mut self,
+        at_end: bool,
+        judge: &mut Judge<'_>,
+        total: &mut Total,
+        mut piece: impl FnMut(Slot, Changes),
+    ) -> Result<(), StreamRefused> {
+        let edits = self.judge(at_end, judge, total)?;
+        for edit in edits {
+            let mut bytes = edit.bytes;
+            for part in self.pieces.iter_mut().filter(|part| part.range.end > edit.range.start) {
+                if part.range.start >= edit.range.end {
+                    break;
+                }
+                let (start, end) = (edit.range.start.max(part.range.start), edit.range.end.min(part.range.end));
+                part.changes.push((start - part.range.start..end - part.range.start, std::mem::take(&mut bytes)));
+            }
+        }
+        while let Some(done) = self.pieces.pop_front_if(|piece| piece.range.end <= self.decided) {
+            piece(done.slot, done.changes);
+        }
+        self.trim();
+        Ok(())
+    }
+
+    /// As [`Text::decide`], for a text that is no more than its bytes: what is decided goes to `out`.
+    pub(super) fn decide_into(
+        &mut self,
+        at_end: bool,
+        judge: &mut Judge<'_>,
+        total: &mut Total,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamRefused> {
+        let mut at = self.decided;
+        for edit in self.judge(at_end, judge, total)? {
+            out.extend_from_slice(&self.bytes[at - self.base..edit.range.start - self.base]);
+            out.extend_from_slice(&edit.bytes);
+            total.edits += 1;
+            at = edit.range.end;
+        }
+        out.extend_from_slice(&self.bytes[at - self.base..self.decided - self.base]);
+        self.trim();
+        Ok(())
+    }
+
+    /// Searches the text, moves `decided`, and returns the changes up to there.
+    fn judge(&mut self, at_end: bool, judge: &mut Judge<'_>, total: &mut Total) -> Result<Vec<Edit>, StreamRefused> {
+        let (from, len) = (self.decided - self.base, self.bytes.len());
+        if from == len {
+            return Ok(Vec::new());
+        }
+        let content = Content::body(Body::Raw(&self.bytes));
+        judge.look(&content, total)?;
+        let mut to = len;
+        if !at_end {
+            let found: Vec<Range<usize>> = screen::ranges(judge.scan).collect();
+            to = undecided(&self.bytes, from, judge.phrases(), &found);
+            if len - to > HOLD_BYTES_MAX {
+                if judge.rules.alters() {
+                    return Err(StreamRefused { reason: Reason::ResponseUnscannable });
+                }
+                to = len;
+            }
+        }
+        let edits = judge.act(&content, total, |_, range| range.start < to && range.end > from)?;
+        let edits = edits.into_iter().map(|edit| self.placed(edit, from)).collect();
+        if let Some(quotes) = &mut self.quotes {
+            quotes.pass(&self.bytes[from..to]);
+        }
+        self.decided = self.base + to;
+        Ok(edits)
+    }
+
+    /// An edit counted from the beginning of the text; what was decided before it stays.
+    fn placed(&self, edit: Edit, from: usize) -> Edit {
+        let Edit { range, mut bytes, pointer } = edit;
+        let start = range.start.max(from);
+        let quoted = self.quotes.is_none_or(|quotes| quotes.after(&self.bytes[from..start]).open);
+        if !quoted {
+            bytes.insert(0, b'"');
+            bytes.push(b'"');
+        }
+        Edit { range: self.base + start..self.base + range.end, bytes, pointer }
+    }
+
+    /// Forgets what no detector will look at again.
+    fn trim(&mut self) {
+        let old = (self.decided - self.base).saturating_sub(CONTEXT_BYTES);
+        self.bytes.drain(..old);
+        self.base += old;
+    }
+}
+
+/// Whether a place in JSON lies in a string.
+#[derive(Debug, Clone, Copy, Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn pass(&mut self, text: &[u8]) {
+        for byte in text {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = self.open,
+                b'"' => self.open = !self.open,
+                _ => {}
+            }
+        }
+    }
+
+    fn after(mut self, text: &[u8]) -> Self {
+        self.pass(text);
+        self
+    }
+}
