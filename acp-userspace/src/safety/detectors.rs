@@ -151,13 +151,21 @@ pub(super) fn examine(
         Anchor::At => {
             hit(email::find(text, end).map(|range| Hit::new(Detector::Email, range, email::CONFIDENCE)));
         }
-        Anchor::Dotted => hit(network::quads(text, end)),
+        Anchor::Dotted => {
+            let (found, settled) = network::quads(text, end);
+            hit(found);
+            return settled;
+        }
         Anchor::Colons => {
             let (found, settled) = network::colons(text, end);
             hit(found);
             return settled;
         }
-        Anchor::Octets => hit(network::octets(text, end)),
+        Anchor::Octets => {
+            let (found, settled) = network::octets(text, end);
+            hit(found);
+            return settled;
+        }
         Anchor::Coded => hit(codes::coded(text, key, end)),
         Anchor::Pairs => hit(codes::pairs(text, key, end)),
         Anchor::Token => hit(codes::token(text, key, end)),
@@ -260,10 +268,9 @@ fn number(window: &Window<'_>, context: &Context<'_>, wanted: Detectors) -> Opti
         let found = if digits >= least && wanted.contains(detector) { find(window, context) } else { None };
         found.map(|found| (detector, found))
     };
-    let national = |by| {
-        let enough = digits >= national::DIGITS_MIN && wanted.overlaps(Detectors::NATIONAL);
-        if enough { national::find(window, context, by, wanted) } else { None }
-    };
+    let enough = digits >= national::DIGITS_MIN && wanted.overlaps(Detectors::NATIONAL);
+    let fitting = enough.then(|| national::fitting(window, wanted));
+    let national = |by| national::find(window, context, by, fitting?);
     try_one(Detector::CreditCard, credit_card::DIGITS_MIN, credit_card::find)
         .or_else(|| national(By::RuleAndWord))
         .or_else(|| try_one(Detector::UsSsn, us_ssn::DIGITS, us_ssn::find))

@@ -117,47 +117,77 @@ pub(super) enum By {
     Form,
 }
 
-/// The identifier that begins at the window's first group, or with the letter before that.
-pub(super) fn find(
-    window: &Window<'_>,
-    context: &Context<'_>,
-    by: By,
-    wanted: super::Detectors,
-) -> Option<(Detector, Found)> {
-    let (text, start, first) = (window.text, window.groups[0].start, window.groups[0].len() as u8);
-    let mut best: Option<(Detector, Range<usize>, u8)> = None;
-    for (form, led) in FORMS.iter().zip(LED) {
-        // The first group's length leaves few forms to try.
-        if led.digits != first || !wanted.contains(form.detector) {
-            continue;
-        }
-        let Some(start) = start.checked_sub(led.before.into()) else { continue };
-        let Some(end) = fits(&text[start..], form.pattern).map(|len| start + len) else { continue };
-        if !stands_apart(text, start..end)
-            || form.rule.is_some_and(|rule| !text_of(&text[start..end]).is_some_and(rule))
+/// Forms, by their places in [`FORMS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Forms(u64);
+
+impl Forms {
+    const fn and(self, form: usize) -> Self {
+        Self(self.0 | 1 << form)
+    }
+
+    fn each(self) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(self.0), |left| Some(left & left.wrapping_sub(1)))
+            .take_while(|left| *left != 0)
+            .map(|left| left.trailing_zeros() as usize)
+    }
+}
+
+/// The forms that fit what begins at the window's first group, or with the letter before that, and whose rules hold.
+pub(super) fn fitting(window: &Window<'_>, wanted: super::Detectors) -> Forms {
+    let (text, digits) = (window.text, window.groups[0].len());
+    let mut fitting = Forms(0);
+    for form in BY_DIGITS.get(digits).copied().unwrap_or(Forms(0)).each() {
+        if let Some(range) = place(form, window).filter(|_| wanted.contains(FORMS[form].detector))
+            && stands_apart(text, range.clone())
+            && FORMS[form].rule.is_none_or(|rule| text_of(&text[range]).is_some_and(rule))
         {
-            continue;
+            fitting = fitting.and(form);
         }
+    }
+    fitting
+}
+
+/// The identifier that is of the surest of these forms.
+pub(super) fn find(window: &Window<'_>, context: &Context<'_>, by: By, fitting: Forms) -> Option<(Detector, Found)> {
+    let mut best: Option<(Detector, Range<usize>, u8)> = None;
+    for (form, range) in fitting.each().filter_map(|form| Some((&FORMS[form], place(form, window)?))) {
         let confidence = match by {
             By::RuleAndWord if form.rule.is_none() => 0,
-            By::RuleAndWord | By::Word => {
-                if is_said(form, context, text, start) {
-                    form.said
-                } else {
-                    0
-                }
-            }
-            By::Form if context.is_whole(start..end) => form.alone.max(form.whole),
+            By::RuleAndWord | By::Word if is_said(form, context, window.text, range.start) => form.said,
+            By::RuleAndWord | By::Word => 0,
+            By::Form if context.is_whole(range.clone()) => form.alone.max(form.whole),
             By::Form => form.alone,
         };
         if confidence > best.as_ref().map_or(0, |(_, _, best)| *best) {
-            best = Some((form.detector, start..end, confidence));
+            best = Some((form.detector, range, confidence));
         }
     }
     let (detector, range, confidence) = best?;
     let groups = window.groups.iter().take_while(|group| group.start < range.end).count();
     Some((detector, Found { groups, range, confidence }))
 }
+
+/// Where this form would be written, if its pattern fits.
+fn place(form: usize, window: &Window<'_>) -> Option<Range<usize>> {
+    let start = window.groups[0].start.checked_sub(LED[form].before.into())?;
+    fits(&window.text[start..], FORMS[form].pattern).map(|len| start..start + len)
+}
+
+/// The most digits that a form has in a row, and one.
+const DIGITS_END: usize = 16;
+
+/// The forms whose first group has so many digits.
+const BY_DIGITS: [Forms; DIGITS_END] = {
+    let mut all = [Forms(0); DIGITS_END];
+    let mut form = 0;
+    while form < FORMS.len() {
+        let digits = LED[form].digits as usize;
+        all[digits] = all[digits].and(form);
+        form += 1;
+    }
+    all
+};
 
 /// What stands before the first group's digits, and how many these are.
 #[derive(Debug, Clone, Copy)]

@@ -22,20 +22,30 @@ const CERTAIN: u8 = 95;
 
 /// Furthest a look reads to either side. The longest address has 45 bytes.
 const REACH: usize = 48;
+/// Furthest a look reads back for an IPv4 address, whose fourth number has begun: more than any has, so that a longer run of
+/// numbers is seen to be one.
+const QUADS_REACH: usize = 20;
 /// Bytes of a zone (RFC 4007 §11.2) that count.
 const ZONE_MAX: usize = 16;
 
-/// The IPv4 address whose fourth number begins one byte before `end`.
-pub(super) fn quads(text: &[u8], end: usize) -> Option<Hit> {
-    let is_part = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    let last = end.checked_sub(1)?;
-    let start = last - text[last.saturating_sub(13)..last].iter().rev().take_while(|byte| is_part(byte)).count();
-    let stop = end + text[end..].iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
-    let mut numbers = text[start..stop].split(|byte| *byte == b'.').map(octet);
+/// The IPv4 address whose fourth number begins one byte before `end`, and how far the text is settled.
+pub(super) fn quads(text: &[u8], end: usize) -> (Option<Hit>, usize) {
+    let is_part = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+    let start = end - text[end.saturating_sub(QUADS_REACH)..end].iter().rev().take_while(is_part).count();
+    let stop = end + text[end..].iter().take(REACH).take_while(is_part).count();
+    let (dots_before, dots_behind) = (
+        text[start..stop].iter().take_while(|byte| **byte == b'.').count(),
+        text[start..stop].iter().rev().take_while(|byte| **byte == b'.').count(),
+    );
+    // Dots around it are the sentence's; there is a digit between.
+    (version_4(text, start + dots_before..stop - dots_behind), stop)
+}
+
+fn version_4(text: &[u8], range: Range<usize>) -> Option<Hit> {
+    let (before, behind) = (&text[..range.start], &text[range.end..]);
+    let mut numbers = text[range.clone()].split(|byte| *byte == b'.').map(octet);
     let [Some(a), Some(b), Some(c), Some(d)] = std::array::from_fn(|_| numbers.next().flatten()) else { return None };
-    let (before, behind) = (&text[..start], &text[stop..]);
     let joined = matches!(before.last(), Some(b) if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-        || matches!(*behind, [b'.', next, ..] if next.is_ascii_digit())
         || matches!(behind.first(), Some(b) if b.is_ascii_alphanumeric() || *b == b'_');
     let zeros = (b, c, d) == (0, 0, 0);
     let product = zeros && matches!(*before, [.., name, b'/'] if name.is_ascii_alphanumeric());
@@ -43,7 +53,7 @@ pub(super) fn quads(text: &[u8], end: usize) -> Option<Hit> {
         return None;
     }
     let version = zeros && a != 0 || [a, b, c, d].iter().all(|number| *number < 32) && a != 10;
-    Some(Hit::new(Detector::IpAddress, start..stop, if version { LIKE_A_VERSION } else { QUADS }))
+    Some(Hit::new(Detector::IpAddress, range, if version { LIKE_A_VERSION } else { QUADS }))
 }
 
 /// A number up to 255, without zeros before it.
@@ -101,17 +111,17 @@ fn version_6(text: &[u8], range: Range<usize>) -> Option<Hit> {
     Some(Hit::new(Detector::IpAddress, range.start..end, CERTAIN))
 }
 
-/// The hardware address whose last separator but some stands one byte before `end`.
-pub(super) fn octets(text: &[u8], end: usize) -> Option<Hit> {
-    let separator = *text.get(end.checked_sub(1)?)?;
+/// The hardware address that the separator before `end` is of, and how far the text is settled.
+pub(super) fn octets(text: &[u8], end: usize) -> (Option<Hit>, usize) {
+    let separator = text[end - 1];
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == separator;
     let start = end - text[end.saturating_sub(REACH)..end].iter().rev().take_while(is_part).count();
-    let stop = end + text[end..].iter().take(REACH).take_while(is_part).count();
-    let stop = if separator == b'.' && text[..stop].ends_with(b".") { stop - 1 } else { stop };
+    let settled = end + text[end..].iter().take(REACH).take_while(is_part).count();
+    let stop = if separator == b'.' && text[..settled].ends_with(b".") { settled - 1 } else { settled };
     let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     let joined = is_word(text.get(stop)) || is_word(start.checked_sub(1).map(|before| &text[before]));
-    hardware(&text[start..stop], separator).filter(|()| !joined)?;
-    Some(Hit::new(Detector::MacAddress, start..stop, CERTAIN))
+    let found = hardware(&text[start..stop], separator).filter(|()| !joined);
+    (found.map(|()| Hit::new(Detector::MacAddress, start..stop, CERTAIN)), settled)
 }
 
 /// Whether `text` is six or eight pairs with `separator` between, or three groups of four with dots.
@@ -146,6 +156,7 @@ mod tests {
             found(address, IpAddress);
         }
         check("http://192.0.2.1:8080/x", &[(IpAddress, "192.0.2.1")]);
+        check("is it...192.0.2.7...", &[(IpAddress, "192.0.2.7")]);
         check("10.0.0.0/8", &[(IpAddress, "10.0.0.0")]);
         check("GET /hosts/192.0.2.77", &[(IpAddress, "192.0.2.77")]);
     }
