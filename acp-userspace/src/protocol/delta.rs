@@ -2,7 +2,7 @@
 //!
 //! A reader of such a stream appends piece to piece, so that what matters is the text they make together. [`read`] says
 //! which strings of an event's data are pieces, of which text each, and which texts end with the event. Two shapes are
-//! known ([`super::openai`], [`super::anthropic`]); for any other, the strings under a name that such APIs use for text
+//! known (`super::openai`, `super::anthropic`); for any other, the strings under a name that such APIs use for text
 //! are taken for pieces of what stands at the same place in the next event. All other strings are whole as they are.
 //!
 //! **Invariant:** texts are told apart by everything that could tell them apart to a reader, so that two texts never

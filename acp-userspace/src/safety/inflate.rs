@@ -5,7 +5,7 @@
 //! it), whole, with a checksum that fits where there is one, and nothing behind it. What was decoded is what is sent on;
 //! the compressed bytes are nobody's any more.
 //!
-//! A bomb is stopped by two bounds, whichever is smaller: the most the caller takes, and [`RATIO_MAX`] times what came,
+//! A bomb is stopped by two bounds, whichever is smaller: the most the caller takes, and `RATIO_MAX` times what came,
 //! which small bodies are free of. Memory beyond the output is the decoders' own: at most 16 MiB for brotli's largest
 //! window, 8 MiB for zstd's, 32 KiB for the others.
 
