@@ -36,7 +36,7 @@ pub enum InflateError {
     /// More than the caller takes.
     #[error("decodes to more than is taken")]
     TooLarge,
-    /// More than [`RATIO_MAX`] times what came.
+    /// More than `RATIO_MAX` times what came.
     #[error("decodes to more than its size can stand for")]
     Bomb,
     /// Ends before its end.
