@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::{Authenticated, Identity};
 
+pub mod catalogue;
 mod custom;
 pub(crate) mod decode;
 pub mod detectors;
