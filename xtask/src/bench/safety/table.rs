@@ -219,8 +219,8 @@ mod tests {
         let all = Tally { labels: 4, found: 4, located: 4, exact: 2, right: 3, wrong: 0 };
         let half = Tally { found: 2, right: 1, wrong: 1, ..all };
         let title = Tally { labels: 7, ..Tally::default() };
-        let acp = side("acp", Dialect::Acp, &[("IBAN", all), ("SECRET", half), ("KR_RRN", title), ("TITLE", title)]);
-        let peer = side("Presidio", Dialect::Presidio, &[("IBAN", half), ("SECRET", title), ("KR_RRN", all)]);
+        let acp = side("acp", Dialect::Acp, &[("IBAN", all), ("SECRET", half), ("KR_FRN", title), ("TITLE", title)]);
+        let peer = side("Presidio", Dialect::Presidio, &[("IBAN", half), ("SECRET", title), ("KR_FRN", all)]);
         (acp, peer)
     }
 
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(cells(&text, "IBAN"), iban);
         let secret = ["SECRET, unmarked", "context", "4", "0.500", "-", "0.500 (2)", "-", "0.500", "-", ""];
         assert_eq!(cells(&text, "SECRET, unmarked"), secret);
-        assert_eq!(cells(&text, "KR_RRN")[3..7], ["-", "1.000", "-", "1.000 (3)"]);
+        assert_eq!(cells(&text, "KR_FRN")[3..7], ["-", "1.000", "-", "1.000 (3)"]);
         assert_eq!(cells(&text, "**all that both offer**")[2..5], ["4", "1.000", "0.500"]);
         assert_eq!(cells(&text, "**all that acp offers**")[2..5], ["4", "1.000", "-"]);
         assert!(text.contains("offered by neither: TITLE (7)."), "{text}");

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn rows_without_labels_detector_or_peer_are_not_judged() {
         check("IBAN", "", Tally { wrong: 9, ..Tally::default() }, None, Verdict::NotJudged);
-        check("KR_RRN", "", tally(0, 0), Some(tally(9, 9)), Verdict::NotJudged);
+        check("KR_FRN", "", tally(0, 0), Some(tally(9, 9)), Verdict::NotJudged);
         check("PHONE", "2025550123", tally(0, 0), None, Verdict::NotJudged);
         check("MRN", "", tally(0, 0), Some(tally(9, 9)), Verdict::NotJudged);
     }
