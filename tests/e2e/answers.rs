@@ -175,7 +175,7 @@ verb = "read"
         let answer = gateway.ask(post(&format!("/tools/crm/{name}"), &token, &json!({}).to_string()));
         let refused = (answer.status != 200).then(|| answer.code());
         assert_eq!(refused.as_deref(), expected, "{name}: {answer:?}");
-        let body = String::from_utf8_lossy(&answer.body);
+        let body = String::from_utf8_lossy(&answer.body).replace(&answer.id(), "");
         assert!(!body.contains("1894"), "{name}: {body}");
     }
     gateway.stop();

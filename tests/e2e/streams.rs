@@ -79,7 +79,9 @@ fn check(action: &str, expected: &str) {
         let record = site.record(&answer.id());
         assert_eq!(record["reason"], "allowed", "{record:#}");
         assert_eq!(findings(&record), [("us_ssn".to_owned(), 1, action.to_owned())], "{record:#}");
-        assert!(!record.to_string().contains("22-1894"), "{record:#}");
+        // Times and identifiers hold any four digits now and then.
+        let said = record.to_string();
+        assert!(!said.contains("22-18") && !said.contains("36-22"), "{record:#}");
         gateway.stop();
     }
 }
@@ -108,7 +110,8 @@ fn threat_a08_a_stream_that_a_rule_blocks_ends_with_an_event_that_says_so() {
         let problem = rest.strip_prefix("event: error\ndata: ").and_then(|rest| rest.strip_suffix("\n\n"));
         let problem: Value = serde_json::from_str(problem.expect("one event")).expect("a problem document");
         assert_eq!(problem["code"], "content_blocked");
-        assert!(!body.contains("536") && !body.contains("22-1894"), "{body}");
+        let said = body.replace(&answer.id(), "");
+        assert!(!said.contains("536") && !said.contains("1894"), "{body}");
         let record = site.record(&answer.id());
         assert_eq!((&record["reason"], &record["decision"]), (&json!("content_blocked"), &json!("deny")), "{record:#}");
         assert_eq!(findings(&record), [("us_ssn".to_owned(), 1, "block".to_owned())], "{record:#}");
