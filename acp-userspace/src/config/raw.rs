@@ -64,7 +64,8 @@ section! {
         headers_max: u64 = Toml("64"), "SDKs send 10 to 25; each field costs a look in every layer";
         /// Bytes of a request body, unless the route says otherwise.
         body_bytes_max: Size = Toml("\"8 MiB\""), "a long chat with documents; every byte of it is scanned";
-        /// Connections over all workers; further ones are closed at accept.
+        /// Connections over all workers; further ones are closed at accept, and those of a source that holds a quarter as
+        /// many as are free.
         connections_max: u64 = Toml("10000"), "each holds two descriptors while its upstream works";
         /// Bytes of bodies buffered over all workers.
         buffered_bytes_max: Size = Toml("\"256 MiB\""), "32 bodies of the largest size at once";

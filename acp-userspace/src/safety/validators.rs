@@ -32,7 +32,7 @@ pub mod nordic_baltic;
 pub mod north_america;
 pub mod publishing;
 pub mod south_asia_oceania;
-mod text;
+pub(super) mod text;
 pub mod uk_ireland;
 
 /// Whether the whole of `value` (with the separators people write it with) is a valid identifier of one kind.

@@ -174,7 +174,8 @@ impl Connection {
         self.first_head_due_ns.unwrap_or_else(|| now + self.worker.times().head_ns)
     }
 
-    /// Waits for a request to begin: the first until its head is due, later ones for the idle time. Where many connections are open, one that stays idle gives its buffer back and waits
+    /// Waits for a request to begin: the first until its head is due, later ones for the idle time. Where many
+    /// connections are open, one that has said nothing yet, or stays idle and gives its buffer back, waits
     /// without one. Empty when the client closed or was cut.
     async fn first_bytes(&mut self, mut buf: Vec<u8>) -> Vec<u8> {
         let now = tick_ns();

@@ -131,7 +131,7 @@ pub(super) fn two(digits: &[u8], at: usize) -> u32 {
 const BORN_YEAR_MAX: u32 = 2035;
 
 /// Whether the calendar (Gregorian, from 1800 on) has this day.
-pub(super) fn is_day(year: u32, month: u32, day: u32) -> bool {
+pub(in crate::safety) fn is_day(year: u32, month: u32, day: u32) -> bool {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         2 => 28 + u32::from(leap),

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::safety::validators::text::is_day;
+
 /// Years somebody may have been born in.
 const YEARS: Range<u32> = 1900..2036;
 
@@ -126,24 +128,13 @@ fn between(text: &[u8]) -> usize {
 fn month(text: &[u8]) -> Option<(u32, usize)> {
     let len = text.iter().take(12).take_while(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
     let name = &text[..len];
-    let begins = |start: &&str| name.get(..start.len()).is_some_and(|name| lower_eq(name, start.as_bytes()));
+    let begins = |start: &&str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start.as_bytes()));
     let month = MONTHS.iter().position(|starts| starts.iter().any(begins))?;
     Some((month as u32 + 1, len))
 }
 
-fn lower_eq(name: &[u8], lower: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(lower)
-}
-
 fn is_birthday(year: u32, month: u32, day: u32) -> bool {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days = match month {
-        2 => 28 + u32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => 0,
-    };
-    YEARS.contains(&year) && (1..=days).contains(&day)
+    YEARS.contains(&year) && is_day(year, month, day)
 }
 
 #[cfg(test)]
