@@ -175,7 +175,8 @@ impl Tokens {
         value: &str,
     ) -> Result<Option<String>, TokenRefused> {
         let Some(master) = self.masters.first() else { return Err(TokenRefused::Foreign) };
-        let key = master.shape_key(caller.tenant, detector.name());
+        // Without a key there is no such value either: what cannot be replaced is redacted.
+        let Some(key) = master.shape_key(caller.tenant, detector.name()) else { return Ok(None) };
         let Some(replaced) = shape::replace(&key, value) else { return Ok(None) };
         self.count(caller, &shape::digest(&key, value))?;
         Ok(Some(replaced))

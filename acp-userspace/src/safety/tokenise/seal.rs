@@ -85,10 +85,9 @@ impl Master {
         constant_time::verify_slices_are_equal(iv, &expected).ok().map(|()| value)
     }
 
-    /// The key of one-way tokens of a tenant and type.
-    pub(super) fn shape_key(&self, tenant: &TenantId, kind: &str) -> hmac::Key {
-        // HKDF of 32 bytes cannot fail; a key of zeros would still not be the sealing key.
-        hmac::Key::new(hmac::HMAC_SHA256, &self.derive::<32>(b"shape", tenant, kind).unwrap_or([0; 32]))
+    /// The key of one-way tokens of a tenant and type; `None` if HKDF fails (it does not).
+    pub(super) fn shape_key(&self, tenant: &TenantId, kind: &str) -> Option<hmac::Key> {
+        self.derive::<32>(b"shape", tenant, kind).map(|key| hmac::Key::new(hmac::HMAC_SHA256, &key))
     }
 
     fn keys(&self, tenant: &TenantId, kind: &str) -> Option<Keys> {
