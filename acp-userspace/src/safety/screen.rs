@@ -152,12 +152,18 @@ pub(super) fn look(
         scan.hits.clear();
         return Ok(());
     }
-    scan.search(content, rules).map_err(ContentRefused::failed)?;
+    search_all(content, rules, scan).map_err(ContentRefused::failed)?;
+    tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
+}
+
+/// Fills the scan's hits with everything that the rules look for, the types of one's own among it.
+fn search_all(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> Result<(), ScannerError> {
+    scan.search(content, rules)?;
     if !rules.custom().is_empty() {
-        custom::search(rules.custom(), content, &mut scan.hits).map_err(ContentRefused::failed)?;
+        custom::search(rules.custom(), content, &mut scan.hits)?;
         search::resolve(&mut scan.hits, rules);
     }
-    tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
+    Ok(())
 }
 
 /// Where [`look`] found something in a raw body, in order.
@@ -216,11 +222,7 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
         return Ok(Vec::new());
     }
     let content = Content::body(Body::Raw(text));
-    scan.search(&content, rules)?;
-    if !rules.custom().is_empty() {
-        custom::search(rules.custom(), &content, &mut scan.hits)?;
-        search::resolve(&mut scan.hits, rules);
-    }
+    search_all(&content, rules, scan)?;
     let found = |hit: &Hit| Match {
         detector: hit.detector,
         range: hit.range.clone(),
