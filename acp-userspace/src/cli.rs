@@ -9,6 +9,7 @@ pub mod kernel;
 pub mod policy;
 pub mod run;
 pub mod scan;
+pub mod top;
 pub mod usage;
 
 /// The Agentic Control Plane gateway: identified, safe, authorised, metered, routed and audited calls between LLM
@@ -34,6 +35,7 @@ enum Command {
     /// What was spent, from the ledger of a gateway that is not running.
     Usage(usage::Args),
     Kernel(kernel::Args),
+    Top(top::Args),
     /// Run a demonstration on loopback: issuer, sample backend, two tenants, a curl line for each outcome.
     Dev(dev::Args),
 }
@@ -52,6 +54,7 @@ impl Cli {
             Command::Scan(args) => scan::run(&args),
             Command::Usage(args) => usage::run(&args),
             Command::Kernel(args) => kernel::run(&args),
+            Command::Top(args) => top::run(&args),
             Command::Dev(args) => dev::run(&args),
         }
     }

@@ -1,6 +1,10 @@
 //! Reason codes: one enum shared by responses, audit and metrics, and the one function that turns a reason into a
 //! status. docs/reason-codes.md lists them; a test keeps the two equal.
 
+/// What [`Reason::layer`] says, in the order of the request path.
+pub const LAYERS: &[&str] =
+    &["allowed", "protocol", "identity", "safety", "policy", "usage", "routing", "upstream", "audit", "gateway"];
+
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $status:literal, $title:literal;)+) => {
         /// Why a request ended as it did. The code is stable: operators alert on it, clients branch on it.
@@ -133,6 +137,49 @@ reasons! {
 }
 
 impl Reason {
+    /// The layer that decides so, for views that sum up: one of [`LAYERS`].
+    #[must_use]
+    pub const fn layer(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::MalformedRequest
+            | Self::AmbiguousFraming
+            | Self::AmbiguousPath
+            | Self::InvalidJson
+            | Self::DuplicateKey
+            | Self::InvalidRpc
+            | Self::RequestTimeout
+            | Self::BodyTooLarge
+            | Self::UnsupportedMediaType
+            | Self::ExpectationFailed
+            | Self::HeadTooLarge => "protocol",
+            Self::DuplicateAuthorization
+            | Self::MissingToken
+            | Self::InvalidToken
+            | Self::ExpiredToken
+            | Self::TokenNotYetValid
+            | Self::WrongAudience
+            | Self::UnknownIssuer
+            | Self::UnknownKey
+            | Self::TokenLifetime
+            | Self::RevokedToken
+            | Self::TenantNotAllowed
+            | Self::KeysUnavailable => "identity",
+            Self::ContentBlocked | Self::ResponseUnscannable | Self::ScannerFailed => "safety",
+            Self::InsufficientScope | Self::PolicyDenied | Self::PolicyError | Self::EditConflict => "policy",
+            Self::RateLimited
+            | Self::QuotaExceeded
+            | Self::LoopDetected
+            | Self::DenialLimited
+            | Self::TenantShare
+            | Self::LedgerUnavailable => "usage",
+            Self::UnknownRoute | Self::UnknownTool | Self::MethodNotAllowed | Self::AddressBlocked => "routing",
+            Self::UpstreamFailed | Self::UpstreamFraming | Self::UpstreamAuth | Self::UpstreamTimeout => "upstream",
+            Self::AuditUnavailable => "audit",
+            Self::ClientClosed | Self::Internal | Self::Overloaded => "gateway",
+        }
+    }
+
     /// RFC 9457 `type`: a stable URI reference.
     #[must_use]
     pub fn type_uri(self) -> String {

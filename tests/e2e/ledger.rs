@@ -59,3 +59,34 @@ fn an_open_connection_is_listed_with_its_tenant_and_bytes_and_a_closed_one_is_in
     wait_for("no connection", || connections(&site, &[]).is_empty().then_some(()));
     gateway.stop();
 }
+
+#[test]
+fn top_shows_tenants_as_the_log_counts_them_and_refusals_by_layer() {
+    let backend = Backend::plain();
+    let site = site(&backend);
+    let gateway = site.start();
+    let mut client = gateway.connect();
+    for _ in 0..3 {
+        assert_eq!(client.ask(post("/tools/crm/x", &token("auth0|alice"), "{}")).status, 200);
+    }
+    assert_eq!(client.ask(post("/tools/crm/x", "no.token.here", "{}")).status, 401);
+    // NAME /s /s SENT REFUSED CONNECTIONS ...
+    let row = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
+        Some(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let text = wait_for("the log's count", || {
+        let said = site.acp(&["top", "--once", "--interval", "0.2"], "--socket", "admin.sock");
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        row(&said.stdout, "acme").filter(|row| row[3] == "3").map(|_| said.stdout)
+    });
+    let acme = row(&text, "acme").expect("a row");
+    assert_eq!(acme[3..6], ["3", "0", "1"], "{text}");
+    assert_eq!(row(&text, "(unverified)").expect("a row")[4], "1", "{text}");
+    assert_eq!(row(&text, "identity").expect("a row")[2], "1", "{text}");
+    assert!(text.starts_with("ready"), "{text}");
+    gateway.stop();
+    let gone = site.acp(&["top", "--once"], "--socket", "admin.sock");
+    assert_eq!(gone.code, Some(1), "{}", gone.stdout);
+    assert!(gone.stderr.contains("cannot reach a gateway"), "{}", gone.stderr);
+}

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-mod socket;
+pub(super) mod socket;
 
 /// Ask a running gateway whom its kernel plane refuses, and what it knows of the sources that clients come from.
 ///

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use anyhow::Context;
 use axum::extract::{Request, State};
@@ -20,6 +20,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::{mpsc, oneshot};
 
 use self::kernel::KernelCommand;
+use super::audit_writer::TenantCount;
 use super::metrics;
 use super::status::Status;
 use crate::server::Shared;
@@ -91,6 +92,8 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
         .route("/status", get(status))
         .route("/reload", post(reload))
         .route("/stop", post(stop))
+        .route("/metrics", get(|State((surface, _)): Admin| metrics_text(State(surface))))
+        .route("/tenants", get(tenants))
         .merge(kernel::routes())
         .with_state((surface, commands));
     tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -175,6 +178,17 @@ type Admin = State<(Surface, mpsc::Sender<Command>)>;
 
 async fn status(State((surface, _)): Admin) -> impl IntoResponse {
     Json(readiness(&surface))
+}
+
+async fn tenants(State((surface, _)): Admin) -> impl IntoResponse {
+    let counts = surface.status.audit_tenants.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let row = |TenantCount { tenant, sent, refused }: &TenantCount| {
+        let names = tenant.as_ref().map(|(tenant, issuer)| (&**tenant, &**issuer));
+        serde_json::json!({
+            "tenant": names.map(|names| names.0), "issuer": names.map(|names| names.1), "sent": sent, "refused": refused,
+        })
+    };
+    Json(counts.iter().map(row).collect::<Vec<_>>())
 }
 
 async fn reload(State((_, commands)): Admin) -> Response {

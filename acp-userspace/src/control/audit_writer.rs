@@ -41,6 +41,7 @@ mod health;
 mod keys;
 mod recover;
 mod sync;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ use batch::Batch;
 use dir::Dir;
 pub use health::{AuditHealth, AuditNumbers};
 use sync::Syncer;
+pub use tally::TenantCount;
 
 /// Between two calls of [`AuditWriter::drain`] under `durability = "batch"`: long enough that nearly every quick call's
 /// intent and outcome share a batch, short enough that a ring holds many times what comes in meanwhile.
@@ -59,8 +61,8 @@ pub const FSYNC_INTERVAL: Duration = Duration::from_millis(1);
 /// Longest time a written record stays unsynced under `durability = "batch"`.
 const SYNC_INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Between two looks at the free space.
-const DISK_INTERVAL_NS: u64 = 1_000_000_000;
+/// Between two looks at the free space, and two counts by tenant for whoever watches.
+const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Why the log cannot be opened. The messages name the way out.
 #[derive(Debug, thiserror::Error)]
@@ -228,7 +230,7 @@ impl AuditWriter {
 
     /// Writes what lies in the rings as one batch, if there is anything, and releases them.
     pub fn drain(&mut self, now: Now) -> DrainStats {
-        self.look_at_disk(now);
+        self.look_around(now);
         let mut stats = DrainStats::default();
         if self.pending.is_none() {
             stats = self.collect(now);
@@ -366,9 +368,11 @@ impl AuditWriter {
         Ok(())
     }
 
-    fn look_at_disk(&mut self, now: Now) {
-        if now.mono_ns.saturating_sub(self.looked_ns) >= DISK_INTERVAL_NS {
+    /// What is looked at once a second.
+    fn look_around(&mut self, now: Now) {
+        if now.mono_ns.saturating_sub(self.looked_ns) >= LOOK_INTERVAL_NS {
             self.looked_ns = now.mono_ns;
+            self.health.set_tenants(self.batch.tenants());
             self.health.set_free(disk::free_bytes(self.dir.root()), self.config.min_free_bytes);
         }
     }

@@ -289,6 +289,7 @@ impl Service {
         status.audit_records.store(numbers.records, Ordering::Relaxed);
         status.audit_bytes.store(numbers.bytes, Ordering::Relaxed);
         status.audit_summarised.store(numbers.summarised, Ordering::Relaxed);
+        *status.audit_tenants.lock().unwrap_or_else(PoisonError::into_inner) = self.parts.audit_health.tenants();
         status.keys_degraded.store(self.parts.shared.snapshot.load().keys.degraded(), Ordering::Relaxed);
     }
 

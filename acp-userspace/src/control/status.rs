@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::audit_writer::TenantCount;
 use crate::clock::mono_ns;
 use crate::kernel::Tier;
 use crate::kernel::book::Counts;
@@ -36,6 +37,8 @@ pub struct Status {
     pub audit_records: AtomicU64,
     /// Bytes written to the log since start.
     pub audit_bytes: AtomicU64,
+    /// Requests by tenant, as the log has them.
+    pub audit_tenants: Mutex<Vec<TenantCount>>,
     /// Unverified refusals that were summarised instead of recorded one by one.
     pub audit_summarised: AtomicU64,
     /// Connections the kernel refused.

@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer of the gateway.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: u16,
+    pub(in crate::cli) body: Vec<u8>,
 }
 
 /// Asks; `body` is JSON and makes it a POST.
-pub(super) fn ask(socket: &Path, path: &str, body: Option<&serde_json::Value>) -> anyhow::Result<Answer> {
+pub(in crate::cli) fn ask(socket: &Path, path: &str, body: Option<&serde_json::Value>) -> anyhow::Result<Answer> {
     let mut stream = UnixStream::connect(socket)
         .with_context(|| format!("cannot reach a gateway at {}; is one running, and may you?", socket.display()))?;
     stream.set_read_timeout(Some(PATIENCE))?;

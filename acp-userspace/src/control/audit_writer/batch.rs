@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::flood::{Count, Flood, OTHERS};
 use super::keys::KeyStore;
+use super::tally::{Tally, TenantCount};
 use super::{RecoveredHold, Tail};
 use crate::audit::json::event::{EventKind, Value};
 use crate::audit::json::{Lines, SealedBox, Summary, SummaryCause};
@@ -71,6 +72,7 @@ pub(super) struct Batch {
     /// Per ring: refusals without room that summaries account for.
     unrecorded: Vec<u64>,
     summarised: u64,
+    tally: Tally,
     tail: Option<SyncSender<Tail>>,
     /// Intents of the ring at hand, by id: place in its list. Kept for its memory.
     index: HashMap<RequestId, usize>,
@@ -89,6 +91,7 @@ impl Batch {
             open_segments: BTreeMap::new(),
             unrecorded,
             summarised: 0,
+            tally: Tally::default(),
             tail: None,
             index: HashMap::new(),
             sealed: Vec::new(),
@@ -247,6 +250,7 @@ impl Batch {
         };
         let subject = view.who.map_or("", |who| who.subject);
         let key = self.seal(owner, view.now, view.request_id, subject, view.peer.address)?;
+        self.tally.count(view);
         let personal =
             self.tail.is_some().then(|| Personal { subject: subject.to_owned(), address: view.peer.address });
         self.line(personal, |lines, text| lines.request(view, outcome, SealedBox { key, text }));
@@ -374,6 +378,10 @@ impl Batch {
 
     pub(super) fn summarised(&self) -> u64 {
         self.summarised
+    }
+
+    pub(super) fn tenants(&self) -> Vec<TenantCount> {
+        self.tally.counts()
     }
 
     pub(super) fn key_count(&self) -> u64 {

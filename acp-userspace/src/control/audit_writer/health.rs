@@ -1,9 +1,10 @@
 //! Whether the log takes new work, and what it did: read by workers (through their rings), readiness and metrics.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::TenantCount;
 use super::batch::{Batch, TakeError};
 use crate::audit::ring::RingReader;
 
@@ -24,6 +25,7 @@ pub struct AuditHealth {
     unrecorded: AtomicU64,
     subject_keys: AtomicU64,
     segment: Arc<AtomicU64>,
+    tenants: Mutex<Vec<TenantCount>>,
 }
 
 /// A reading of [`AuditHealth`]'s numbers.
@@ -88,6 +90,16 @@ impl AuditHealth {
             subject_keys: read(&self.subject_keys),
             free_bytes: read(&self.free_bytes),
         }
+    }
+
+    /// Requests by tenant, as of a second ago at most.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantCount> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_tenants(&self, tenants: Vec<TenantCount>) {
+        *self.tenants.lock().unwrap_or_else(PoisonError::into_inner) = tenants;
     }
 
     /// Number of the newest segment; never ahead of it.
