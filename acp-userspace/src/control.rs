@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod ledger_thread;
 pub mod metrics;
 mod pace;
+pub mod penalty_file;
 pub mod publish;
 pub mod recover;
 mod reload;

@@ -2,8 +2,8 @@
 //! the plane, writes down what must not be forgotten, and puts every step in the audit log.
 
 use std::net::IpAddr;
-use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use acp_ebpf::SourceKey;
 use acp_ebpf::penalty::{OPEN_ALL, mode};
 
 use super::audit_thread::{AuditEvents, Detail};
+use super::penalty_file;
 use super::service::SharedPlane;
 use super::shared_sources::{Loaded, SharedSources};
 use super::status::Status;
@@ -19,6 +20,7 @@ use crate::clock::{Now, mono_ns};
 use crate::config::resolved::{KernelConfig, Per};
 use crate::ids::TenantId;
 use crate::kernel::book::{Principal, Row, SOURCES_MAX, Sharing};
+use crate::kernel::penalty::memory::Remembered;
 use crate::kernel::penalty::{Earned, PenaltyBook};
 use crate::kernel::source::Sources;
 use crate::kernel::{ConnClosed, KernelPlane, Live, Penalty, ledger};
@@ -34,6 +36,7 @@ pub(super) struct KernelControl {
     status: Arc<Status>,
     events: AuditEvents,
     saver: Saver,
+    penalties: PenaltySaver,
     /// As last looked at.
     reports_lost: u64,
 }
@@ -109,7 +112,34 @@ impl KernelControl {
             book.restore(source, shared, now.mono_ns);
         }
         let saver = Saver::start(kernel.shared_sources.clone(), file, Arc::clone(&status));
-        Self { plane, book, sources, status, events, saver, reports_lost: 0 }
+        let penalties = PenaltySaver::new(penalty_file::path(&kernel.shared_sources));
+        let mut this = Self { plane, book, sources, status, events, saver, penalties, reports_lost: 0 };
+        this.recall(now);
+        this
+    }
+
+    /// Puts the penalties of an earlier process back in force.
+    fn recall(&mut self, now: Now) {
+        let path = &self.penalties.path;
+        let (rows, unreadable) = penalty_file::load(path, now).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read {}; penalties from before this start are forgotten", path.display());
+            (Vec::new(), 0)
+        });
+        if unreadable > 0 {
+            tracing::warn!("{unreadable} lines of {} cannot be read: passed over", path.display());
+        }
+        let mut held = 0;
+        for row in rows {
+            let source = row.source.ip();
+            let Some(penalty) = self.book.recall(row, now.mono_ns) else { continue };
+            match self.plane().penalise(source, penalty) {
+                Ok(()) => held += 1,
+                Err(error) => tracing::warn!(%source, %error, "cannot go on refusing a source"),
+            }
+        }
+        if held > 0 {
+            tracing::info!("{held} penalties from before this start are in force");
+        }
     }
 
     /// Goes on under another configuration.
@@ -266,6 +296,7 @@ impl KernelControl {
         status.kernel_penalties.store(enforced as u64, Ordering::Relaxed);
         *status.kernel_sources.lock().unwrap_or_else(PoisonError::into_inner) = self.book.classes(now);
         self.save();
+        self.penalties.tend(&mut self.book, now);
     }
 
     fn save(&mut self) {
@@ -286,6 +317,7 @@ impl KernelControl {
         }
         drop(self.saver.queue);
         let _ = self.saver.task.await;
+        self.penalties.last(self.book.remembered(mono_ns())).await;
     }
 
     fn plane(&self) -> MutexGuard<'_, Box<dyn KernelPlane>> {
@@ -331,6 +363,50 @@ fn open(path: &Path, now: Now, status: &Status) -> (Option<SharedSources>, Loade
 fn say_unsaved(path: &Path, error: &std::io::Error) {
     let path = path.display();
     tracing::warn!(%error, "kernel.shared_sources: cannot use {path}; a restart will forget which sources are shared");
+}
+
+/// Writes the penalties down beside the control loop.
+struct PenaltySaver {
+    path: PathBuf,
+    writing: Option<tokio::task::JoinHandle<()>>,
+    /// The last write failed: said once, and tried again.
+    failing: Arc<AtomicBool>,
+}
+
+impl PenaltySaver {
+    fn new(path: PathBuf) -> Self {
+        Self { path, writing: None, failing: Arc::default() }
+    }
+
+    /// Writes the book's rows if they changed, unless a write is under way.
+    fn tend(&mut self, book: &mut PenaltyBook, now_ns: u64) {
+        let idle = self.writing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+        if idle && (book.take_changed() || self.failing.load(Ordering::Relaxed)) {
+            self.write(book.remembered(now_ns));
+        }
+    }
+
+    fn write(&mut self, rows: Vec<Remembered>) {
+        let (path, failing) = (self.path.clone(), Arc::clone(&self.failing));
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let written = penalty_file::store(&path, &rows, Now::read());
+            let failed_before = failing.swap(written.is_err(), Ordering::Relaxed);
+            if let (Err(error), false) = (written, failed_before) {
+                tracing::warn!(%error, "cannot write {}; a restart will forget penalties", path.display());
+            }
+        }));
+    }
+
+    /// Writes them for the last time.
+    async fn last(mut self, rows: Vec<Remembered>) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+        self.write(rows);
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+    }
 }
 
 /// Writes to the disk beside the control loop.

@@ -39,7 +39,9 @@ use super::book::{Class, Counts, Principal, Row, Sharing, SourceBook};
 use super::gate::HELD_MAX;
 use super::source::Sources;
 use crate::config::resolved::{ClientAddresses, KernelConfig, Mode, Per};
-use crate::ids::TenantId;
+use crate::ids::{Key128, TenantId};
+
+pub mod memory;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -68,6 +70,8 @@ pub struct PenaltyBook {
     rules: Rules,
     book: HashMap<SourceKey, Record>,
     seen: SourceBook,
+    /// Penalties began or ended since [`PenaltyBook::take_changed`].
+    changed: bool,
 }
 
 /// What the configuration says.
@@ -99,15 +103,19 @@ struct Record {
     level: u32,
     /// The end of the last penalty; good conduct is counted from here.
     until_ns: u64,
+    /// The last penalty.
+    penalty: Penalty,
     /// Whose conduct all of this is.
     offender: Option<Offender>,
 }
 
 /// The principal whose limit was broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Offender {
+pub enum Offender {
+    /// A user.
     User(Principal),
-    Tenant(crate::ids::Key128),
+    /// Everybody of a tenant.
+    Tenant(Key128),
 }
 
 impl Offender {
@@ -133,7 +141,7 @@ impl PenaltyBook {
     pub fn new(kernel: &KernelConfig, sources: Arc<Sources>) -> Self {
         let (book, mut seen) = (HashMap::new(), SourceBook::default());
         seen.learn_over(learned_ns(kernel));
-        Self { sources, rules: Rules::of(kernel), book, seen }
+        Self { sources, rules: Rules::of(kernel), book, seen, changed: false }
     }
 
     /// Goes on under another configuration; records are kept.
@@ -170,6 +178,8 @@ impl PenaltyBook {
         let level = record.level_at(now_ns);
         let penalty = record.penalise(now_ns, rules.first_ns);
         let penalty = penalty.with_mode(rules.mode(declared, level)).with_open_max(open_max(offender));
+        record.penalty = penalty;
+        self.changed = true;
         Some(Earned { penalty, declared, per })
     }
 
@@ -213,6 +223,7 @@ impl PenaltyBook {
         if covered {
             return false;
         }
+        self.changed = true;
         self.book.remove(&key).is_some_and(|record| now_ns < record.until_ns)
     }
 
@@ -224,6 +235,7 @@ impl PenaltyBook {
     /// The operator ended the penalty of `source`: its record begins anew.
     pub fn pardoned(&mut self, source: IpAddr) {
         self.book.remove(&SourceKey::of_ip(source));
+        self.changed = true;
     }
 
     /// How many sources are of which class.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use acp_ebpf::{Verdict, penalty_decide};
 use proptest::prelude::*;
 
+use super::memory::Remembered;
 use super::*;
 use crate::config::resolved::{Cidr, DeclaredSource};
 use crate::ids::Key128;
@@ -287,6 +288,57 @@ fn extreme_settings_are_bounded() {
     let penalty = ignored(&mut book, S).expect("the first is one too many").penalty;
     assert_eq!(penalty.until_ns - penalty.since_ns, PENALTY_MAX_NS);
     ignored(&mut book, u64::MAX);
+}
+
+/// A book that knows what `book` does, under `config`, `later_ns` after a restart; what is in force there.
+fn restarted(book: &PenaltyBook, config: &KernelConfig, later_ns: u64) -> (PenaltyBook, Vec<(SourceKey, Penalty)>) {
+    let mut next = book_of(config);
+    let rows = book.remembered(later_ns);
+    let in_force = rows.into_iter().filter_map(|row| Some((row.source, next.recall(row, later_ns)?)));
+    let in_force = in_force.collect();
+    (next, in_force)
+}
+
+#[test]
+fn threat_a02_a_restart_forgets_neither_a_penalty_nor_how_often_the_next_is_doubled_nor_who_is_spared() {
+    let mut book = book_of(&config());
+    let first = offend(&mut book, OFFICE, 1, Per::User, S).expect("a penalty").penalty;
+    let again = offend(&mut book, OFFICE, 1, Per::User, first.until_ns).expect("another").penalty;
+    let (mut next, in_force) = restarted(&book, &config(), again.since_ns + S);
+    assert_eq!(in_force, [(SourceKey::of_ip(ip(OFFICE)), again)], "to its own deadline, not for longer");
+    assert_eq!(offend(&mut next, OFFICE, 1, Per::User, again.until_ns).map(seconds), Some(20), "the third in a row");
+
+    let (mut next, _) = restarted(&book, &config(), again.since_ns + S);
+    assert!(see(&mut next, OFFICE, user(2), again.since_ns + 2 * S), "who broke no limit ends it, as before");
+    assert!(next.remembered(again.since_ns + 2 * S).is_empty() && next.take_changed() && !next.take_changed());
+}
+
+#[test]
+fn threat_a02_what_is_taken_back_obeys_the_configuration_and_ends_within_a_minute() {
+    let mut book = book_of(&config());
+    let penalty = offend(&mut book, OFFICE, 1, Per::User, S).expect("a penalty").penalty;
+    let observe = KernelConfig { penalties: Mode::Observe, ..config() };
+    let (_, in_force) = restarted(&book, &observe, 2 * S);
+    assert_eq!(in_force[0].1.mode, mode::OBSERVE);
+    let exempt = KernelConfig { exempt: vec![Cidr { address: ip("10.0.0.0"), prefix: 24 }], ..config() };
+    assert!(restarted(&book, &exempt, 2 * S).1.is_empty());
+    assert!(restarted(&book, &config(), penalty.until_ns).1.is_empty(), "over");
+
+    let row = Remembered { penalty: Penalty { until_ns: u64::MAX, ..penalty }, ..book.remembered(S)[0].clone() };
+    let taken = book_of(&config()).recall(row, 2 * S).expect("in force");
+    assert_eq!(taken.until_ns, 2 * S + PENALTY_MAX_NS);
+}
+
+#[test]
+fn nine_ignored_answers_before_a_restart_and_one_after_are_ten() {
+    let mut book = book_of(&config());
+    see(&mut book, OFFICE, user(1), S);
+    let ignored = |book: &mut PenaltyBook, at| book.ignored(ip(OFFICE), &tenant("acme"), user(1), Per::User, at);
+    (0..9).for_each(|_| assert_eq!(ignored(&mut book, S), None));
+    let (mut next, in_force) = restarted(&book, &config(), 2 * S);
+    assert!(in_force.is_empty());
+    see(&mut next, OFFICE, user(1), 2 * S);
+    assert_eq!(ignored(&mut next, 2 * S).map(seconds), Some(5));
 }
 
 proptest! {
