@@ -210,6 +210,7 @@ const SHAPED: &[Detector] = &[
     Detector::Iban,
     Detector::UkNino,
     Detector::InPan,
+    Detector::UsMbi,
     Detector::ItFiscalCode,
     Detector::IpAddress,
     Detector::MacAddress,

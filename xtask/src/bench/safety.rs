@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 mod corpus;
+mod dispute;
 mod engine;
 mod forms;
 mod names;

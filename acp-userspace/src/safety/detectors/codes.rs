@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | IBAN, printed or not (ISO 13616-1) | country's length and shape, mod 97 | 95 |
 //! | UK national insurance number (HMRC NIM39110) | prefixes that are issued, suffix | 75, 95 |
-//! | Indian permanent account number (Income Tax Act 139A) | kind of holder | 75, 95 |
+//! | Indian permanent account number (Income Tax Act 139A) | kind of holder; 45, 60 where it is none | 75, 95 |
+//! | US Medicare beneficiary in groups (CMS, *Understanding the MBI format*) | each place's alphabet | 85 |
+//! | French social security number of a Corsican (INSEE, *NIR*), in a row | mod 97 | 95 |
 //! | Finnish personal identity code (Act 661/2009) | date, mod 31 | 95 |
 //! | Italian codice fiscale (D.M. 23.12.1976) | date, check character; 60 where only the shape is right | 95 |
 //! | wallet of Bitcoin (base58check, BIP 173, BIP 350) or Ethereum (EIP-55) | checksum; 85 without one | 95 |
@@ -16,13 +18,17 @@ use std::ops::Range;
 use super::context::{Context, Topic};
 use super::{Hit, text_of};
 use crate::config::resolved::Detector;
-use crate::safety::validators::{Validator, crypto, iban, italy_greece, nordic_baltic, south_asia_oceania, uk_ireland};
+use crate::safety::validators::{
+    Validator, crypto, france_benelux, health, iban, italy_greece, nordic_baltic, south_asia_oceania, uk_ireland,
+};
 
 const CERTAIN: u8 = 95;
 /// For what has a shape but no checksum.
 const SHAPED: u8 = 75;
-/// An address of Ethereum in one case, which holds no checksum.
+/// For an address of Ethereum in one case, and a beneficiary, which hold no checksum: nothing else has their form.
 const UNCHECKED: u8 = 85;
+/// For a permanent account number whose holder is of no kind, alone and by a word: a mistyped one.
+const NO_HOLDER: (u8, u8) = (45, 60);
 
 /// A fiscal code whose check character is wrong: nothing else has its shape.
 const MISTYPED: u8 = 60;
@@ -37,7 +43,15 @@ const NINO_BYTES_MAX: usize = 13;
 /// The code whose letters and first two digits end at `end`.
 pub(super) fn coded(text: &[u8], key: Option<&str>, end: usize) -> Option<Hit> {
     let start = end.checked_sub(4)?;
-    iban(text, start).or_else(|| nino(text, key, start))
+    iban(text, start).or_else(|| nino(text, key, start)).or_else(|| beneficiary(text, end))
+}
+
+/// The Medicare beneficiary whose last group, of two letters and two digits, ends at `end`: `1EG4-TE5-MK73`.
+fn beneficiary(text: &[u8], end: usize) -> Option<Hit> {
+    let start = end.checked_sub(13)?;
+    let (first, second) = (text[start + 4], text[start + 8]);
+    let grouped = first == second && matches!(first, b'-' | b' ');
+    if grouped { checked(text, start..end, Detector::UsMbi, UNCHECKED, health::us_mbi) } else { None }
 }
 
 /// The national insurance number whose letters and first two pairs, printed apart, end at `end`.
@@ -99,8 +113,12 @@ pub(super) fn token(text: &[u8], key: Option<&str>, end: usize) -> Option<Hit> {
     match *word {
         [a, .., z] if word.len() == 10 && a.is_ascii_uppercase() && z.is_ascii_uppercase() => {
             let said = Context::new(text, start, key).says(Topic::Pan);
-            let confidence = if said { CERTAIN } else { SHAPED };
-            checked(text, start..stop, Detector::InPan, confidence, south_asia_oceania::in_pan)
+            let (holder, none) = if said { (CERTAIN, NO_HOLDER.1) } else { (SHAPED, NO_HOLDER.0) };
+            checked(text, start..stop, Detector::InPan, holder, south_asia_oceania::in_pan)
+                .or_else(|| checked(text, start..stop, Detector::InPan, none, is_shaped_as_pan))
+        }
+        [b'1'..=b'4' | b'7' | b'8', ..] if word.len() == 15 => {
+            checked(text, start..stop, Detector::FrNir, CERTAIN, france_benelux::fr_nir)
         }
         [b'0'..=b'3', ..] if word.len() == 11 => {
             checked(text, start..stop, Detector::FiPersonalIdentityCode, CERTAIN, nordic_baltic::fi_person)
@@ -121,11 +139,20 @@ pub(super) fn token(text: &[u8], key: Option<&str>, end: usize) -> Option<Hit> {
 }
 
 fn is_shaped_as_fiscal_code(code: &str) -> bool {
+    is_shaped(code, "AAAAAA00A00A000A")
+}
+
+fn is_shaped_as_pan(code: &str) -> bool {
+    is_shaped(code, "AAAAA0000A") && code.bytes().all(|byte| !byte.is_ascii_lowercase())
+}
+
+/// Whether `code` has digits and letters where `shape` has `0` and `A`.
+fn is_shaped(code: &str, shape: &str) -> bool {
     let as_shaped = |(byte, shape): (u8, u8)| match shape {
         b'0' => byte.is_ascii_digit(),
         _ => byte.is_ascii_alphabetic(),
     };
-    code.len() == 16 && code.bytes().zip(*b"AAAAAA00A00A000A").all(as_shaped)
+    code.len() == shape.len() && code.bytes().zip(shape.bytes()).all(as_shaped)
 }
 
 fn has_both_cases(digits: &[u8]) -> bool {
@@ -142,7 +169,9 @@ fn checked(text: &[u8], range: Range<usize>, detector: Detector, confidence: u8,
 
 #[cfg(test)]
 mod tests {
-    use crate::config::resolved::Detector::{CryptoWallet, FiPersonalIdentityCode, Iban, InPan, ItFiscalCode, UkNino};
+    use crate::config::resolved::Detector::{
+        CryptoWallet, FiPersonalIdentityCode, FrNir, Iban, InPan, ItFiscalCode, UkNino, UsMbi,
+    };
     use crate::safety::detectors::tests::{check, check_confidence};
 
     #[track_caller]
@@ -168,6 +197,9 @@ mod tests {
         found("16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyZ", CryptoWallet);
         found("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", CryptoWallet);
         found("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", CryptoWallet);
+        found("2CD5-FG7-HJ89", UsMbi);
+        found("2CD5 FG7 HJ89", UsMbi);
+        found("185052A00608435", FrNir);
     }
 
     #[test]
@@ -177,7 +209,10 @@ mod tests {
             "GB82 WEST 1234 5698 7654",
             "BG123456C",
             "AB 12 34 56 E",
-            "ABCXD1234Z",
+            "ABCPD12345",
+            "2CD5-FG7 HJ89",
+            "2CD5-FS7-HJ89",
+            "185052A00608438",
             "020594X903Q",
             "16Yeky6GMjeNkAiNcBY7ZhrLoMSgg1BoyY",
             "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdp",
@@ -194,6 +229,8 @@ mod tests {
         check_confidence("NI number AB123456C", 95);
         check_confidence("ABCPD1234Z", 75);
         check_confidence("PAN: ABCPD1234Z", 95);
+        check_confidence("ABCXD1234Z", 45);
+        check_confidence("PAN: ABCXD1234Z", 60);
         check_confidence("RSSMRA85T10A562S", 95);
         check_confidence("RSSMRA85T10A562T", 60);
         check_confidence("0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed", 85);

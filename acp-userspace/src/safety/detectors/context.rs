@@ -5,11 +5,14 @@ use std::ops::Range;
 
 /// How far back a word of the same line counts, in bytes: a short clause ("my social security number is").
 const REACH: usize = 48;
+/// How far on a word of the same clause counts, in bytes ("… är mitt personnummer").
+const REACH_BEHIND: usize = 32;
 /// How much of a JSON member's name is read.
 const KEY_BYTES_MAX: usize = 64;
 
-/// Declares [`Topic`], and the words of each in lower case. Whatever follows those of more than three letters ("phones",
-/// "cardholder"); shorter ones stand alone ("tel", not "tell").
+/// Declares [`Topic`], and the words of each in lower case. Whatever follows those of more than three bytes ("phones",
+/// "cardholder"); shorter ones stand alone ("tel", not "tell"). Words of other alphabets count wherever they stand, for
+/// some are written without spaces, and in the case that is given.
 macro_rules! topics {
     ($($topic:ident: [$($word:literal),+ $(,)?],)+) => {
         /// What words may speak of.
@@ -30,8 +33,11 @@ topics! {
         "jcb", "payment", "pan", "cc",
     ],
     Phone: [
-        "phone", "telephone", "telef", "tel", "mobile", "cell", "celular", "fax", "call", "dial", "whatsapp", "sms",
-        "msisdn", "contact", "hotline", "my registered",
+        "phone", "telephone", "telef", "telep", "tel", "mobile", "cell", "celular", "fax", "call", "dial", "whatsapp",
+        "sms", "msisdn", "contact", "hotline", "my registered", "gsm", "movil", "m\u{f3}vil", "handy", "ponsel", "pager",
+        "desk:", "office:", "direct:", "switchboard", "reach me", "reach us", "reach our", "reach him", "reach her",
+        "телефон", "Телефон", "тел.", "Тел.", "тел:", "Тел:", "τηλ", "Τηλ", "电话", "電話", "手机", "手機", "携帯", "전화",
+        "휴대폰", "โทร", "फ़ोन", "फोन", "هاتف", "تلفن", "טלפון",
     ],
     Insurance: ["nino", "ni", "national insurance", "national_insurance", "nationalinsurance", "insurance number"],
     Pan: ["pan", "permanent account", "permanent_account", "income tax", "pancard"],
@@ -39,7 +45,7 @@ topics! {
     Sin: ["sin", "social insurance", "social_insurance", "socialinsurance", "nas"],
     Tfn: ["tfn", "tax file", "tax_file", "taxfile"],
     Medicare: ["medicare"],
-    Aadhaar: ["aadhaar", "aadhar", "adhaar", "adhar", "uidai", "uid"],
+    Aadhaar: ["aadhaar", "aadhar", "adhaar", "adhar", "uidai", "uid", "आधार"],
     Spanish: ["dni", "nif", "nie", "documento nacional", "identidad"],
     Singaporean: ["nric", "fin", "singapore"],
     French: ["nir", "insee", "secu", "nss"],
@@ -47,31 +53,46 @@ topics! {
     Cpf: ["cpf", "cadastro de pessoa"],
     Cnpj: ["cnpj", "cadastro nacional"],
     Pesel: ["pesel"],
-    Korean: ["rrn", "resident registration", "resident_registration", "korean"],
-    Swedish: ["personnummer", "pnr", "personal identity", "swedish"],
-    Thai: ["thai", "national id", "tnin", "citizen id"],
-    Turkish: ["kimlik", "tckn", "tc no", "turkish"],
+    Korean: ["rrn", "resident registration", "resident_registration", "korean", "주민등록"],
+    Swedish: ["personnummer", "personnr", "pnr", "personal identity", "samordningsnummer", "swedish"],
+    Thai: ["thai", "national id", "tnin", "citizen id", "ประชาชน", "เลขประจำตัว"],
+    Turkish: ["kimlik", "tckn", "tc no", "t.c.", "turkish", "vatanda\u{15f}", "vatandas", "ki\u{15f}i"],
     SouthAfrican: ["south african", "rsa id", "sa id", "id number", "id no", "id_number", "idnumber", "refugee"],
     Finnish: ["hetu", "henkil", "finnish"],
     Npi: ["npi", "national provider", "national_provider"],
+    Prescriber: ["dea", "prescriber", "certificate", "controlled substance", "narcotic", "registrant"],
     Provider: ["npi", "provider", "national provider", "national_provider"],
     Routing: ["routing", "aba", "rtn", "transit number"],
     Taxpayer: ["itin", "taxpayer", "tax id", "tax_id", "taxid", "tin"],
     Employer: ["ein", "fein", "employer id", "employer_id", "tax id", "tax_id", "taxid", "federal tax", "federal id"],
 }
 
-/// Words to look for, and the letters they begin with.
+/// Words to look for, and what they begin with.
 struct Words {
     words: &'static [&'static str],
-    /// Bit `n`: some word begins with the `n`th letter.
+    /// Bit `n`: some word begins with an initial of this number ([`initial`]).
     initials: u32,
+}
+
+/// The number of a letter, in either case; one for all bytes that begin a character beyond ASCII; `None` for the rest.
+const fn initial(byte: u8) -> Option<u32> {
+    const BEYOND: u32 = 26;
+    match byte {
+        b'a'..=b'z' => Some((byte - b'a') as u32),
+        b'A'..=b'Z' => Some((byte - b'A') as u32),
+        0xc0.. => Some(BEYOND),
+        _ => None,
+    }
 }
 
 impl Words {
     const fn of(words: &'static [&'static str]) -> Self {
         let (mut initials, mut i) = (0, 0);
         while i < words.len() {
-            initials |= 1 << (words[i].as_bytes()[0] - b'a');
+            initials |= match initial(words[i].as_bytes()[0]) {
+                Some(number) => 1 << number,
+                None => panic!("a word begins with a letter"),
+            };
             i += 1;
         }
         Self { words, initials }
@@ -121,6 +142,21 @@ impl<'a> Context<'a> {
         said & bit != 0
     }
 
+    /// Whether a word of `topic` follows the number that ends at `end`, in the same clause. A word with a sign of
+    /// assignment or another number behind it speaks of what comes next.
+    pub(super) fn says_behind(&self, topic: Topic, end: usize) -> bool {
+        let behind = &self.text[end..self.text.len().min(end + REACH_BEHIND)];
+        let is_end = |byte: &u8| byte.is_ascii_digit() || b",;:.!?=#|\"\n\t".contains(byte);
+        let len = behind.iter().position(is_end).unwrap_or(behind.len());
+        let next = behind.get(len).is_some_and(|byte| byte.is_ascii_digit() || b":=#|".contains(byte));
+        !next && has_word(&behind[..len], &WORDS[topic as usize])
+    }
+
+    /// Whether nothing names the text.
+    pub(super) fn is_unnamed(&self) -> bool {
+        self.key.is_empty()
+    }
+
     /// Whether `range` is all of a text that nothing names, but for spaces.
     pub(super) fn is_whole(&self, range: Range<usize>) -> bool {
         self.key.is_empty()
@@ -138,10 +174,10 @@ fn has_word(text: &[u8], words: &Words) -> bool {
     text.iter().enumerate().any(|(at, &byte)| {
         let previous = std::mem::replace(&mut before, byte);
         // The initials first: they leave few places to look at.
-        let letter = (byte | 0x20).wrapping_sub(b'a');
-        letter < 26
-            && words.initials >> letter & 1 != 0
-            && (!previous.is_ascii_alphabetic() || (previous.is_ascii_lowercase() && byte.is_ascii_uppercase()))
+        initial(byte).is_some_and(|number| words.initials >> number & 1 != 0)
+            && (!byte.is_ascii()
+                || !previous.is_ascii_alphabetic()
+                || (previous.is_ascii_lowercase() && byte.is_ascii_uppercase()))
             && words.words.iter().any(|word| begins_with(&text[at..], word.as_bytes()))
     })
 }
@@ -176,12 +212,37 @@ mod tests {
         assert!(!Context::new(&text, 65, Some("homePhone")).says(Topic::Card));
     }
 
+    #[test]
+    fn a_word_behind_counts_within_its_clause() {
+        let says = |text: &str| Context::new(text.as_bytes(), 0, None).says_behind(Topic::Swedish, 3);
+        for text in ["123 is my personnummer", "123 (pnr)", "123, "].into_iter().zip([true, true, false]) {
+            assert_eq!(says(text.0), text.1, "{}", text.0);
+        }
+        for text in [
+            "123 and personnummer: 4",
+            "123 pnr 4",
+            "123. My pnr",
+            "123, pnr",
+            "123 of all those people who have a pnr",
+        ] {
+            assert!(!says(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_other_alphabets_count_wherever_they_stand() {
+        assert!(has_word("我的电话号码".as_bytes(), &Words::of(&["电话"])));
+        assert!(has_word("เลขประจำตัวประชาชน".as_bytes(), &Words::of(&["ประชาชน"])));
+        assert!(!has_word("我的号码".as_bytes(), &Words::of(&["电话"])));
+    }
+
     /// The rule as it reads: every word at every place where one begins.
     fn has_word_at_length(text: &[u8], words: &[&str]) -> bool {
         (0..text.len()).any(|at| {
             let (byte, before) = (text[at], if at == 0 { b' ' } else { text[at - 1] });
-            let begins = byte.is_ascii_alphabetic()
-                && (!before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && byte.is_ascii_uppercase()));
+            let begins = byte >= 0xc0
+                || byte.is_ascii_alphabetic()
+                    && (!before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && byte.is_ascii_uppercase()));
             begins
                 && words.iter().any(|word| {
                     let end = at + word.len();
@@ -199,7 +260,7 @@ mod tests {
         let part = prop_oneof![
             word.clone(),
             word.clone().prop_map(|word| word.to_uppercase()),
-            word.prop_map(|word| word[..word.len() - 1].to_owned()),
+            word.prop_map(|word| word.chars().skip(1).collect::<String>()),
             "[a-zA-Z_#\\- ]{0,3}",
             Just("\u{e9}[`@{".to_owned()),
         ];

@@ -2,8 +2,9 @@
 //!
 //! Taken: 13 to 19 digits whose first digits are of a network that issues numbers of that length and whose last is the
 //! Luhn digit, written together or in groups of three to seven with the same single space or `-` between. Of
-//! other networks, or of twelve digits (Maestro), only where a word before them, or the member's name, speaks of a
-//! card. A number joined to a word or to more digits is left: it is an id.
+//! other networks, of twelve digits (Maestro), or of 17 or 18 in a row, which is how message services number what they
+//! hold ("snowflakes"), only where a word before them, or the member's name, speaks of a card. A number joined to a word
+//! or to more digits is left: it is an id.
 
 use super::Found;
 use super::context::{Context, Topic};
@@ -39,7 +40,7 @@ pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> 
         number[len..len + group.len()].copy_from_slice(window.digits(i));
         len += group.len();
         if !window.joined_after(i)
-            && let Some(confidence) = card(&number[..len], || context.says(Topic::Card))
+            && let Some(confidence) = card(&number[..len], i == 0, || context.says(Topic::Card))
         {
             found = Some(Found { groups: i + 1, range: start..group.end, confidence });
         }
@@ -47,11 +48,12 @@ pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> 
     found
 }
 
-/// How sure it is that these digits are a card's, if they can be.
-fn card(number: &[u8], says_card: impl Fn() -> bool) -> Option<u8> {
+/// How sure it is that these digits, in one group or several, are a card's, if they can be.
+fn card(number: &[u8], in_a_row: bool, says_card: impl Fn() -> bool) -> Option<u8> {
+    let snowflake = in_a_row && matches!(number.len(), 17 | 18);
     if !LEN.contains(&number.len()) || !luhn(number) {
         None
-    } else if is_issued(number) {
+    } else if is_issued(number) && (!snowflake || says_card()) {
         Some(ISSUED)
     } else {
         says_card().then_some(BY_WORD)

@@ -72,6 +72,8 @@ pub(super) const FORMS: &[Form] = {
         form("A0000000A", D::SgNricFin, east_asia::sg_nric_fin, Topic::Singaporean, [80, 85, 95]),
         form("0 00 00 00 000 000 00", D::FrNir, france_benelux::fr_nir, Topic::French, [95, 95, 99]),
         form("000000000000000", D::FrNir, france_benelux::fr_nir, Topic::French, [70, 80, 95]),
+        // Born in Corsica: 2A or 2B is the department.
+        form("0 00 00 0A 000 000 00", D::FrNir, france_benelux::fr_nir, Topic::French, [95, 95, 99]),
         form("00 000 000 000", D::DeTaxId, germany::tax_id, Topic::GermanTax, [75, 80, 95]),
         form("00000000000", D::DeTaxId, germany::tax_id, Topic::GermanTax, [0, 45, 95]),
         form("000.000.000-00", D::BrCpf, latin_america::br_cpf, Topic::Cpf, [95, 95, 99]),
@@ -83,6 +85,9 @@ pub(super) const FORMS: &[Form] = {
         form("0000000000000", D::KrRrn, east_asia::kr_resident, Topic::Korean, [0, 45, 95]),
         form("000000-0000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [80, 85, 95]),
         form("00000000-0000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [85, 90, 95]),
+        // Those older than a hundred have a plus sign.
+        form("00000000+0000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [85, 90, 95]),
+        form("000000+0000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [80, 85, 95]),
         form("000000000000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [0, 60, 95]),
         form("0000000000", D::SePersonnummer, nordic_baltic::se_person, Topic::Swedish, [0, 45, 95]),
         form("0 0000 00000 00 0", D::ThTnin, east_asia::th_person, Topic::Thai, [90, 90, 95]),
@@ -94,6 +99,9 @@ pub(super) const FORMS: &[Form] = {
         form("0000000000", D::UsNpi, health::us_npi, Topic::Provider, [0, 40, 95]),
         form("0000 000 000", D::UsNpi, health::us_npi, Topic::Provider, [0, 60, 95]),
         unchecked("0000000000", D::UsNpi, Topic::Npi, 60),
+        // The second place of a company's is 9.
+        form("AA0000000", D::UsDea, health::us_dea, Topic::Prescriber, [0, 50, 90]),
+        form("A00000000", D::UsDea, health::us_dea, Topic::Prescriber, [0, 50, 90]),
         form("000000000", D::UsAbaRouting, finance::us_aba_routing, Topic::Routing, [0, 45, 90]),
         unchecked("000000000", D::UsAbaRouting, Topic::Routing, 50),
         form("000 00 0000", D::UsItin, north_america::us_itin, Topic::Taxpayer, [80, 85, 95]),
@@ -103,8 +111,8 @@ pub(super) const FORMS: &[Form] = {
     ]
 };
 
-/// Digits of the shortest.
-pub(super) const DIGITS_MIN: usize = 7;
+/// Digits of the shortest, in one run: a Corsican's letter ends it.
+pub(super) const DIGITS_MIN: usize = 6;
 
 /// How much of what stands before counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +162,7 @@ pub(super) fn find(window: &Window<'_>, context: &Context<'_>, by: By, fitting: 
     for (form, range) in fitting.each().filter_map(|form| Some((&FORMS[form], place(form, window)?))) {
         let confidence = match by {
             By::RuleAndWord if form.rule.is_none() => 0,
-            By::RuleAndWord | By::Word if is_said(form, context, window.text, range.start) => form.said,
+            By::RuleAndWord | By::Word if is_said(form, context, window.text, &range) => form.said,
             By::RuleAndWord | By::Word => 0,
             By::Form if context.is_whole(range.clone()) => form.alone.max(form.whole),
             By::Form => form.alone,
@@ -249,9 +257,12 @@ fn stands_apart(text: &[u8], range: Range<usize>) -> bool {
 /// How far back the heading of a column counts, for providers are listed in tables.
 const HEADING: usize = 512;
 
-fn is_said(form: &Form, context: &Context<'_>, text: &[u8], start: usize) -> bool {
-    let heading = || memchr::memmem::find(&text[start.saturating_sub(HEADING)..start], b"NPI").is_some();
-    context.says(form.topic) || form.detector == Detector::UsNpi && heading()
+fn is_said(form: &Form, context: &Context<'_>, text: &[u8], range: &Range<usize>) -> bool {
+    let before = &text[range.start.saturating_sub(HEADING)..range.start];
+    let heading = || memchr::memmem::find(before, b"NPI").is_some();
+    context.says(form.topic)
+        || form.rule.is_some() && context.says_behind(form.topic, range.end)
+        || form.detector == Detector::UsNpi && heading()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What only the words around it tell: dates of birth, accounts, passports, licences, medical records, addresses.
+//! What only the words around it tell: dates of birth, accounts, passports, licences, medical records, addresses, tax
+//! numbers that are mistyped or printed in groups.
 //!
 //! [`WORDS`] says what the engine looks for: the beginning of a keyword ("passp"), without regard to case. The look
 //! confirms the whole keyword ("passport", "passportNumber", "passeport") and reads on, over words that may stand between
@@ -27,6 +28,7 @@ mod licence;
 mod medical;
 mod passport;
 mod place;
+mod taxpayer;
 
 /// Furthest a look reads back from the end of a word's needle.
 const BACK_BYTES_MAX: usize = 96;
@@ -81,6 +83,11 @@ pub(super) const WORDS: &[Word] = &[
     word!("member", medical::plan, [Kind::UsHealthInsuranceId]),
     word!("subscr", medical::plan, [Kind::UsHealthInsuranceId]),
     word!("benefi", medical::plan, [Kind::UsHealthInsuranceId]),
+    word!("tax id", taxpayer::american, [Kind::UsItin]),
+    word!("taxpay", taxpayer::american, [Kind::UsItin]),
+    word!("itin", taxpayer::american, [Kind::UsItin]),
+    word!("atin:", taxpayer::american, [Kind::UsItin]),
+    word!("fiscal", taxpayer::italian, [Kind::ItFiscalCode]),
     word!("mbi", medical::beneficiary, [Kind::UsMbi]),
     word!("dea", medical::registration, [Kind::UsDea]),
     word!("icd", diagnosis::find, [Kind::Icd10]),

@@ -8,9 +8,11 @@
 //! | with a trunk zero or an area code in parentheses, in groups | 70 |
 //! | in the groups of some country's numbers without either | 50 |
 //! | 8 to 15 digits in any other way, 6 if in groups, where a word speaks of a telephone | 60 |
+//! | 11 digits in a row behind a trunk zero, in a text without a name | 40 |
+//! | 10 digits in a row of the North American plan that are a whole text without a name | 35 |
 //!
 //! A word halves what those below 95 lack to 100. It stands before the number, is the JSON member's name, or follows the
-//! number ("fax", an extension). Without one, eight or more digits in a row are an id; so is a number joined to a
+//! number ("fax", an extension). Without one, other digits in a row are an id; so is a number joined to a
 //! word, and one of seven digits counts only where it is the whole text. The extension is not part of what is found.
 
 use super::Found;
@@ -25,6 +27,10 @@ mod plans;
 pub(super) const DIGITS_MIN: usize = 6;
 /// Of those a word speaks of: fewer in a row are too many other things.
 const BARE_DIGITS_MIN: usize = 8;
+/// Of those with a trunk zero and an extension.
+const EXTENDED_DIGITS_MIN: usize = 7;
+/// Of those before `x` and an extension: `1920 1080x720` are sizes.
+const BEFORE_X_DIGITS_MIN: usize = 10;
 
 /// Of one in a list with nothing but spaces between: what most plans' numbers have.
 const LISTED_DIGITS: usize = 10;
@@ -43,7 +49,7 @@ const BEHIND_BYTES_MAX: usize = 9;
 
 pub(super) fn find(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     let Some(mut found) = international::find(window).or_else(|| national::find(window)) else {
-        return by_word(window, context);
+        return by_word(window, context).or_else(|| national::in_a_row(window, context));
     };
     if found.confidence < CERTAIN && is_said(window.text, &found, context) {
         found.confidence += (100 - found.confidence) / 2;
@@ -59,7 +65,17 @@ fn by_word(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
     if vain || decimals || joined_before(window) || national::is_date(window) {
         return None;
     }
-    longest(window).filter(|found| is_said(window.text, found, context))
+    longest(window).filter(|found| {
+        let digits = || window.text[found.range.clone()].iter().filter(|byte| byte.is_ascii_digit()).count();
+        let x = matches!(window.text[found.range.end..], [b'x' | b'X', digit, ..] if digit.is_ascii_digit());
+        is_said(window.text, found, context) || x && digits() >= BEFORE_X_DIGITS_MIN
+    })
+}
+
+/// Whether an extension follows what ends at `end`: "ext. 49".
+fn is_extended(text: &[u8], end: usize) -> bool {
+    is_said_behind(text, end)
+        && text[end..].trim_ascii_start().get(..3).is_some_and(|it| it.eq_ignore_ascii_case(b"ext"))
 }
 
 /// Whether a word speaks of a telephone. What follows is the cheaper question.
@@ -86,7 +102,9 @@ fn longest(window: &Window<'_>) -> Option<Found> {
         }
     }
     let last = window.groups.get(groups.checked_sub(1)?)?;
-    let enough = digits >= if groups > 1 { DIGITS_MIN } else { BARE_DIGITS_MIN };
+    let extended =
+        || window.digits(0)[0] == b'0' && digits >= EXTENDED_DIGITS_MIN && is_extended(window.text, last.end);
+    let enough = digits >= if groups > 1 { DIGITS_MIN } else { BARE_DIGITS_MIN } || extended();
     let whole = enough && !continues_word(window, groups - 1);
     whole.then(|| Found { groups, range: opening(window)..last.end, confidence: BY_WORD })
 }

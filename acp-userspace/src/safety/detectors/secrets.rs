@@ -4,7 +4,7 @@
 //! value of a JSON member whose name is a secret's. A provider's token is taken by the length, character set and,
 //! where there is one, checksum that the provider publishes (`providers`); a PEM block and a JWT by what they hold
 //! (`pem`, `jwt`); a password by the URL, header or command it stands in (`connection`, `authorization`); all else by
-//! its name and the entropy of its value (`assignment`, `value`). What people write in a secret's place ("EXAMPLE",
+//! its name and the entropy of its value (`assignment`, `value`), or by the sentence that tells it (`told`). What people write in a secret's place ("EXAMPLE",
 //! "xxxx", `${VAR}`) is none (`placeholder`).
 //!
 //! A finding covers the secret itself, not the name, the user or the host beside it.
@@ -28,6 +28,7 @@ mod pem;
 mod placeholder;
 mod providers;
 mod token;
+mod told;
 mod value;
 
 /// Furthest a look reads back from the anchor's end.
@@ -107,6 +108,7 @@ pub(in crate::safety) const ANCHORS: &[Anchor] = &[
     caseless(authorization::EXPRESSION, authorization::find),
     caseless(named::EXPRESSION, named::find),
     caseless(assignment::EXPRESSION, assignment::find),
+    caseless(told::EXPRESSION, told::find),
 ];
 
 /// The secret whose anchor, the `anchor`th of [`ANCHORS`], ends at `end` in `text`. `key` is the JSON member's name,

@@ -100,6 +100,8 @@ fn cards_are_found_by_network_length_and_luhn() {
     check("debit card 676139680083", &[(CreditCard, "676139680083")]);
     check_in("3591566859660887", Some("cardNumber"), &[(CreditCard, "3591566859660887")]);
     check("3591566859660887", &[]);
+    check("discord/621234567890123457.svg", &[]);
+    check("union pay card 621234567890123457", &[(CreditCard, "621234567890123457")]);
 }
 
 #[test]

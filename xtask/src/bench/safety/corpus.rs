@@ -3,7 +3,7 @@
 //! What is not a label is settled here, once for both engines:
 //! - A match that its source scores below [`WEAK_BELOW`] is weak: it may be missed, and a finding there is not wrong.
 //!   Sources give the range that their own score must lie in, so a ceiling of 0.8 or 1 marks a strong match.
-//! - A label that cannot be what it says ([`DISPUTED`]) is weak as well, and counted apart.
+//! - A label that cannot be what it says (`dispute`) is weak as well, and counted apart.
 //! - `spans: null` with `expect_count` asks for findings without saying where.
 //! - A record without `spans` says nothing and is left out.
 
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use super::dispute;
 use super::forms::Row;
 use super::names::KindId;
 
@@ -29,6 +30,8 @@ pub(super) struct Record {
     pub(super) labels: Vec<Label>,
     /// What is somewhere in it, as often as given.
     pub(super) expected: Option<(Row, usize)>,
+    /// Whether that cannot be what it says (`dispute`).
+    pub(super) expected_disputed: bool,
     /// What the labels are complete for.
     pub(super) scope: Scope,
     /// The source's name for the case.
@@ -55,7 +58,7 @@ pub(super) enum Weight {
     Full,
     /// May be found.
     Weak,
-    /// May be found; listed by [`DISPUTED`].
+    /// May be found; `dispute` says why.
     Disputed,
 }
 
@@ -155,7 +158,9 @@ fn record(value: &Value, file: &str, unknown: &mut Vec<String>) -> Result<Option
         Scope::Kinds(scope_names.into_iter().filter_map(KindId::of_scope).collect())
     };
     let (text, rule) = (text.to_owned(), rule.map(str::to_owned));
-    Ok(Some(Record { text, labels, expected, scope, rule, file: file.to_owned() }))
+    let (expected, expected_disputed) = expected.unzip();
+    let expected_disputed = expected_disputed.unwrap_or_default();
+    Ok(Some(Record { text, labels, expected, expected_disputed, scope, rule, file: file.to_owned() }))
 }
 
 fn label(record: &Value, span: &Value, named: (&str, KindId), text: &str, rule: Option<&str>) -> Result<Label> {
@@ -163,7 +168,7 @@ fn label(record: &Value, span: &Value, named: (&str, KindId), text: &str, rule: 
     let (Some(start), Some(end)) = (at("start"), at("end")) else { bail!("a span without its ends") };
     let value = text.get(start..end).filter(|value| !value.is_empty()).context("a span outside of the text")?;
     let weak_score = span["confidence_max"].as_f64().is_some_and(|score| score < WEAK_BELOW);
-    let weight = if is_disputed(named.0, value) {
+    let weight = if dispute::is_label(named.0, value) {
         Weight::Disputed
     } else if weak_score || record["min_leniency"] == "POSSIBLE" {
         Weight::Weak
@@ -173,34 +178,14 @@ fn label(record: &Value, span: &Value, named: (&str, KindId), text: &str, rule: 
     Ok(Label { row: Row::of(named.1, value, rule), range: start..end, weight })
 }
 
-/// What is to be found without a position; nothing where the whole text is disputed.
-fn expected(record: &Value, name: &str, text: &str, rule: Option<&str>) -> Option<(Row, usize)> {
+/// What is to be found without a position, and whether the text cannot be that.
+fn expected(record: &Value, name: &str, text: &str, rule: Option<&str>) -> Option<((Row, usize), bool)> {
     // detect-secrets' rule for public addresses: their tool's idea of a secret, and nobody's name for one here.
     let name = if rule == Some("ip_public") { "IP_ADDRESS" } else { name };
     let count = record["expect_count"].as_u64().and_then(|count| usize::try_from(count).ok())?;
-    let kind = KindId::of_label(name).filter(|_| !is_disputed(name, text))?;
-    Some((Row::of(kind, text, rule), count))
+    let kind = KindId::of_label(name)?;
+    Some(((Row::of(kind, text, rule), count), dispute::is_label(name, text)))
 }
-
-fn is_disputed(name: &str, value: &str) -> bool {
-    DISPUTED.iter().any(|(label, disputed, _)| *label == name && *disputed == value)
-}
-
-/// Labels whose value cannot be what the label says, by the rule of whoever issues it: label, value, why.
-const DISPUTED: &[(&str, &str, &str)] = &[
-    ("CREDIT_CARD", "4532************7890", "masked"),
-    ("IBAN", "IN60 ITDB000000000000XA", "India has no IBAN"),
-    ("IN_AADHAAR", "12345678901204", "14 digits; an Aadhaar number has 12"),
-    ("IN_AADHAAR", "98765432100003", "14 digits; an Aadhaar number has 12"),
-    ("IN_AADHAAR", "98765432112319", "14 digits; an Aadhaar number has 12"),
-    ("IN_PAN", "ABCDEZ1234F", "a PAN is five letters, four digits and a letter"),
-    ("IN_PAN", "RAVMAN789KL", "a PAN is five letters, four digits and a letter"),
-    ("IN_PAN", "SPRINTZ45678", "a PAN is five letters, four digits and a letter"),
-    ("ROUTING_NUMBER", "HDFCANPR001", "an Indian bank's code, not an ABA number"),
-    ("SECRET", "&other=stuff", "a URL's tail without the token"),
-    ("SECRET", "[a-zA-Z0-9]{30}", "the pattern of a token, not a token"),
-    ("US_SSN", "XXX-XX-2409", "masked"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -242,6 +227,7 @@ mod tests {
     fn a_disputed_value_is_disputed_under_its_label_only() {
         check_weight(json!({"start": 0, "end": 11, "type": "US_SSN"}), "XXX-XX-2409", Weight::Disputed);
         check_weight(json!({"start": 0, "end": 11, "type": "MRN"}), "XXX-XX-2409", Weight::Full);
+        check_weight(json!({"start": 0, "end": 14, "type": "SECRET"}), "tok_xxxxxxxxxx", Weight::Disputed);
     }
 
     #[test]
@@ -249,7 +235,9 @@ mod tests {
         let record =
             read(&json!({"text": "x", "spans": null, "expect_count": 2, "scope": ["SECRET"], "rule": "github"}));
         assert_eq!(record.expected, Some((Row::of(kind("SECRET"), "x", Some("github")), 2)));
-        assert!(!record.scope.covers(kind("SECRET")));
+        assert!(!record.scope.covers(kind("SECRET")) && !record.expected_disputed);
+        let filler = read(&json!({"text": "ACxxxxxxxxxxxxxx", "spans": null, "expect_count": 1, "scope": ["SECRET"]}));
+        assert!(filler.expected_disputed);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) struct Kind {
 }
 
 /// A [`Kind`], by its place in [`KINDS`]: tables come out in that order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct KindId(u16);
 
 /// Who names a type.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::corpus::{Record, Weight};
+use super::dispute::{self, Contradictions};
 use super::forms::Row;
 use super::names::KindId;
 
@@ -78,6 +79,8 @@ pub(super) struct Score {
     pub(super) rows: BTreeMap<Row, Tally>,
     /// Disputed labels, and how many were found all the same.
     pub(super) disputed: (usize, usize),
+    /// Findings that labels cannot judge, by row.
+    pub(super) unjudged: BTreeMap<Row, usize>,
     /// Everything missed or wrong, for whoever wants to look at it.
     pub(super) mistakes: Vec<Mistake>,
 }
@@ -99,10 +102,11 @@ impl Score {
     /// Of all records, with each record's findings.
     pub(super) fn of(records: &[Record], findings: &[Vec<Finding>]) -> Self {
         let mut score = Self::default();
+        let contradictions = Contradictions::of(records);
         for (index, (record, findings)) in records.iter().zip(findings).enumerate() {
             score.count_labels(index, record, findings);
             score.count_expected(index, record, findings);
-            score.count_findings(index, record, findings);
+            score.count_findings(index, record, findings, &contradictions);
         }
         score
     }
@@ -137,6 +141,11 @@ impl Score {
     fn count_expected(&mut self, index: usize, record: &Record, findings: &[Finding]) {
         let Some((row, count)) = record.expected else { return };
         let found = findings.iter().filter(|finding| finding.kind.finds(row.kind)).count().min(count);
+        if record.expected_disputed {
+            self.disputed.0 += count;
+            self.disputed.1 += found;
+            return;
+        }
         let tally = self.rows.entry(row).or_default();
         tally.labels += count;
         tally.found += found;
@@ -145,7 +154,7 @@ impl Score {
         }
     }
 
-    fn count_findings(&mut self, index: usize, record: &Record, findings: &[Finding]) {
+    fn count_findings(&mut self, index: usize, record: &Record, findings: &[Finding], others: &Contradictions<'_>) {
         for finding in findings.iter().filter(|finding| record.scope.covers(finding.kind)) {
             let agreeing: Vec<Weight> = record
                 .labels
@@ -157,7 +166,11 @@ impl Score {
             let row = Row::of(finding.kind, value, record.rule.as_deref());
             if agreeing.contains(&Weight::Full) {
                 self.rows.entry(row).or_default().right += 1;
-            } else if agreeing.is_empty() {
+            } else if !agreeing.is_empty() {
+                // Weak and disputed labels say nothing.
+            } else if dispute::is_left_out(finding.kind, value) || others.has(&record.file, row, value) {
+                *self.unjudged.entry(row).or_default() += 1;
+            } else {
                 self.rows.entry(row).or_default().wrong += 1;
                 self.mistakes.push(Mistake { row, record: index, range: finding.range.clone(), missed: false });
             }

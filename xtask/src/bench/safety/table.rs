@@ -66,11 +66,20 @@ pub(super) fn accuracy(acp: &Side, peer: Option<&Side>, verdicts: &[(Row, Verdic
 fn notes(sides: &[&Side]) -> String {
     let found = |side: &&Side| format!("{} found {} of {}", side.name, side.score.disputed.1, side.score.disputed.0);
     let disputed = sides.iter().map(found).collect::<Vec<_>>().join(", ");
+    let unjudged = sides.iter().map(|side| format!("{} {}", side.name, unjudged(side))).collect::<Vec<_>>().join("; ");
     format!(
         "\nRecall is of labels, precision of the findings judged (in brackets). `-`: the engine has no such detector; \
          nothing: nothing to judge. Format-bound rows pass from {FORMAT_MIN}, context-bound ones if recall and precision \
-         are both ahead of Presidio's. Labels whose value cannot be what they say count nowhere ({disputed}).\n"
+         are both ahead of Presidio's. Labels whose value cannot be what they say count nowhere ({disputed}); nor do \
+         findings whose value the same source labels elsewhere, or its text names and the source left out \
+         ({unjudged}).\n"
     )
+}
+
+/// How many findings labels cannot judge, by row.
+fn unjudged(side: &Side) -> String {
+    let rows = side.score.unjudged.iter().map(|(row, count)| format!("{row} {count}")).collect::<Vec<_>>();
+    if rows.is_empty() { "none".to_owned() } else { rows.join(", ") }
 }
 
 /// Texts in which nothing is to be found, and what was found.

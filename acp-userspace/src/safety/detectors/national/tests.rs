@@ -16,6 +16,9 @@ fn a_grouping_of_its_own_is_enough() {
         ("131052-308T", FiPersonalIdentityCode),
         ("912-70-5678", UsItin),
         ("3123 4567 8909", InAadhaar),
+        ("1 85 05 2A 006 084 35", FrNir),
+        ("2 69 05 2B 050 012 33", FrNir),
+        ("18190417+2382", SePersonnummer),
     ] {
         for text in [number.to_owned(), format!("no {number}."), format!("({number})")] {
             check(&text, &[(detector, number)]);
@@ -56,4 +59,28 @@ fn every_form_can_be_taken() {
         assert!(form.said > 0 && form.said >= form.alone.max(form.whole), "{}", form.pattern);
         assert!(led.digits > 0 && led.before < 3, "{}", form.pattern);
     }
+}
+
+#[test]
+fn a_word_behind_says_what_a_number_is() {
+    check("198112189876 is my personnummer.", &[(SePersonnummer, "198112189876")]);
+    check_confidence("198112189876 is my personnummer.", 95);
+    check("198112189876, personnummer unknown", &[]);
+    check("198112189876 and pesel 44051401458", &[(PlPesel, "44051401458")]);
+}
+
+#[test]
+fn a_prescriber_is_told_by_the_check_digit_and_a_word() {
+    check_confidence("BF5836979", 50);
+    check_confidence("his certificate BF5836979", 90);
+    check_confidence("prescriber F95836979", 90);
+    for left in ["code BF5836979", "BF5836978", "ZF5836979", "BF58369791"] {
+        check(left, &[]);
+    }
+}
+
+#[test]
+fn people_of_other_alphabets_speak_of_their_numbers_too() {
+    check("เลขประจำตัวประชาชน 1101700203450", &[(ThTnin, "1101700203450")]);
+    check("bu ki\u{15f}i: 31284765040", &[(TrNationalId, "31284765040")]);
 }

@@ -251,3 +251,30 @@ fn a_look_reads_no_further_than_it_says_and_takes_any_bytes() {
         }
     });
 }
+
+#[test]
+fn a_word_tells_a_tax_number_that_is_mistyped_or_in_groups() {
+    use Kind::{ItFiscalCode, UsItin};
+    check("tax ID ATIN: 912345678B on file", &[(UsItin, "912345678B")]);
+    check("taxpayer id 912-93-5678", &[(UsItin, "912-93-5678")]);
+    for left in [
+        "tax id 812345678B",
+        "tax id 91234567B",
+        "tax id 9123456789",
+        "tax id 912-34-5678",
+        "tax idea 912345678",
+        "itinerary 912345678",
+    ] {
+        check(left, &[]);
+    }
+    check("Codice fiscale: RSS MRA 85T10 A562S.", &[(ItFiscalCode, "RSS MRA 85T10 A562S")]);
+    check("cod. fiscale RSSMRA-85T10-A562S", &[(ItFiscalCode, "RSSMRA-85T10-A562S")]);
+    check_member("codiceFiscale", "RSS MRA 85T10 A562S", &[(ItFiscalCode, "RSS MRA 85T10 A562S")]);
+    for left in [
+        "Codice fiscale: RSS MRA 85T10 A562T",
+        "anno fiscale RSS MRA 85T10 A562S",
+        "codice fiscale RSS MRA 85T10 A562SX",
+    ] {
+        check(left, &[]);
+    }
+}

@@ -6,6 +6,7 @@
 //! seven digits counts only where it is the whole text: in a sentence it is a range or an amount as often.
 
 use super::{Found, begins_apart, continues_word, ends_apart, is_phone_separator, joined_before, opening};
+use crate::safety::detectors::context::Context;
 use crate::safety::detectors::digits::Window;
 
 /// Area, exchange and line of the North American plan.
@@ -14,9 +15,17 @@ const NORTH_AMERICAN: u8 = 85;
 const WITH_AREA: u8 = 70;
 /// Grouped as some country's numbers are.
 const GROUPED: u8 = 50;
+/// In a row, with a trunk zero, in a text without a name.
+const TRUNK_ZERO: u8 = 40;
+/// In a row, ten digits of the North American plan that are the whole text.
+const TEN_DIGITS: u8 = 35;
 
 /// Digits of a number with its trunk zero: from Lebanon's to China's and Germany's.
 const WITH_AREA_DIGITS: std::ops::RangeInclusive<usize> = 8..=12;
+/// What freephone numbers begin with in most plans that have a trunk zero. Their subscribers' numbers have up to ten
+/// digits (Germany, Nigeria).
+const FREEPHONE: &[u8] = b"0800";
+const FREEPHONE_DIGITS_MAX: usize = 14;
 
 /// How many spaces beside a number are looked over, and how much of the word behind them is read, in bytes.
 const NEAR: usize = 8;
@@ -26,7 +35,50 @@ pub(super) fn find(window: &Window<'_>) -> Option<Found> {
     if window.groups.len() < 2 || joined_before(window) || window.before() == Some(b'+') {
         return None;
     }
-    north_american(window).or_else(|| if begins_apart(window) { grouped(window, &Shape::of(window)?) } else { None })
+    north_american(window).or_else(|| {
+        let apart = begins_apart(window);
+        let grouped = || grouped(window, &Shape::of(window)?);
+        if apart { grouped().or_else(|| one_by_one(window)) } else { None }
+    })
+}
+
+/// Digits in a row that are a national number by their first digits and length, if nothing else is said of them.
+///
+/// Eleven digits behind one zero are how most of the world writes its mobiles (07 in the United Kingdom, 09 in the
+/// Philippines, 05 in Turkey, 070 to 090 in Japan; identifiers have no zero there, or more than one), ten those of North
+/// America, area code and exchange beginning with 2 to 9.
+pub(super) fn in_a_row(window: &Window<'_>, context: &Context<'_>) -> Option<Found> {
+    let digits = window.digits(0);
+    let apart = !joined_before(window) && window.before() != Some(b'+') && begins_apart(window);
+    if !apart || !context.is_unnamed() || continues_word(window, 0) || !ends_apart(window, 0) {
+        return None;
+    }
+    let is_all = || context.is_whole(window.groups[0].start..window.groups[0].end);
+    let confidence = match *digits {
+        [b'0', b'5'..=b'9', ..] if digits.len() == 11 => TRUNK_ZERO,
+        [b'0', b'2'..=b'4', ..] if digits.len() == 11 && is_all() => TRUNK_ZERO,
+        [b'2'..=b'9', _, _, b'2'..=b'9', ..] if digits.len() == 10 && is_all() => TEN_DIGITS,
+        _ => return None,
+    };
+    Some(found(window, 0, confidence))
+}
+
+/// Numbers whose digits may be grouped in any way, for their beginning says what they are: a trunk zero in parentheses
+/// ("(0)30 - 12 34 56"), and Australia's 1300 and 1800 if they are the whole text.
+fn one_by_one(window: &Window<'_>) -> Option<Found> {
+    let called = || window.text[..opening(window)].last().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let trunk = window.digits(0) == b"0" && window.before() == Some(b'(') && window.separator(0) == b")" && !called();
+    let (mut digits, mut last) = (0, 0);
+    for (i, group) in window.groups.iter().enumerate() {
+        (digits, last) = (digits + group.len(), i);
+        let joint = window.separator(i);
+        if digits > *WITH_AREA_DIGITS.end() || !(is_phone_separator(joint) || matches!(joint, b" -" | b"- ")) {
+            break;
+        }
+    }
+    let subscriber = matches!(window.digits(0), b"1300" | b"1800") && digits == 10 && is_all(window, last);
+    let fits = (trunk && WITH_AREA_DIGITS.contains(&digits) || subscriber) && !continues_word(window, last);
+    fits.then(|| found(window, last, GROUPED))
 }
 
 /// 3-3-4 or 3-7 with area code and exchange beginning with 2 to 9, an optional 1 before.
@@ -83,7 +135,7 @@ impl Shape {
         let (mut lens, mut digits) = (0, 0);
         let mut uniform = <[u8; 1]>::try_from(window.separator(0)).map(|[byte]| byte).ok();
         for (i, group) in window.groups.iter().enumerate() {
-            if i == GROUPS_MAX || group.len() > 9 {
+            if i == GROUPS_MAX || group.len() > 9 && (group.len() > 10 || window.digits(0) != FREEPHONE) {
                 return None;
             }
             (lens, digits) = (lens << 4 | group.len() as u32, digits + group.len());
@@ -134,11 +186,13 @@ fn with_area(window: &Window<'_>, shape: &Shape) -> bool {
         1 => window.digits(1).len() >= 5,
         last => (1..last).all(|i| window.digits(i).len() <= 5) && window.digits(last).len() >= 2,
     };
+    let free = window.digits(0) == FREEPHONE && shape.digits <= FREEPHONE_DIGITS_MAX;
     // Four bytes of an address, pairs of times, code points, early dates, social security numbers.
     let other = matches!(shape.lens, 0x3333 | 0x2222 | 0x444 | 0x422 | 0x224 | 0x324 | 0x325);
     let dotted =
         shape.uniform == Some(b'.') && !matches!(shape.lens, 0x22222 | 0x334 | 0x3322 | 0x4222 | 0x244 | 0x234);
-    begins && goes_on && !other && !dotted && WITH_AREA_DIGITS.contains(&shape.digits) && window.digits(0).len() <= 6
+    let enough = free && shape.digits > *WITH_AREA_DIGITS.start() || WITH_AREA_DIGITS.contains(&shape.digits);
+    begins && goes_on && (!other || free) && !dotted && enough && window.digits(0).len() <= 6
 }
 
 /// Whether the digits are grouped as a national number without a trunk prefix, and as few other things.
@@ -148,12 +202,18 @@ fn without_area(window: &Window<'_>, shape: &Shape) -> bool {
         Some(b' ') => match shape.lens {
             0x233 | 0x333 => !is_amount(window, shape.last),
             0x26 => window.digits(1)[0] != b'0',
+            // Turkish and Russian numbers without their trunk prefix.
+            0x3322 => matches!(window.digits(0)[0], b'2'..=b'5' | b'9'),
             lens => matches!(
                 lens,
                 0x2222 | 0x3222 | 0x2322 | 0x323 | 0x234 | 0x334 | 0x344 | 0x244 | 0x2334 | 0x424 | 0x434
             ),
         },
-        Some(b'-') => matches!(shape.lens, 0x2222 | 0x37 | 0x344 | 0x244),
+        Some(b'-') => match shape.lens {
+            // Malaysian numbers that cost the caller as much from everywhere (MCMC, *Numbering and Electronic Addressing Plan*).
+            0x1324 => window.digits(0) == b"1" && matches!(window.digits(1), [b'3' | b'6'..=b'9', b'0', b'0']),
+            lens => matches!(lens, 0x2222 | 0x37 | 0x344 | 0x244),
+        },
         _ => false,
     }
 }
@@ -170,7 +230,7 @@ fn alone(window: &Window<'_>, shape: &Shape) -> bool {
             0x44 => !is_year(window.digits(0)) && !is_year(window.digits(1)),
             lens => matches!(
                 lens,
-                0x222 | 0x34 | 0x43 | 0x25 | 0x17 | 0x35 | 0x46 | 0x322 | 0x224 | 0x126 | 0x134 | 0x324 | 0x2222 | 0x12222
+                0x222 | 0x24 | 0x15 | 0x34 | 0x43 | 0x25 | 0x17 | 0x35 | 0x46 | 0x322 | 0x224 | 0x126 | 0x134 | 0x324 | 0x2222 | 0x12222
             ),
         },
         // "08-12 34 56", "(8 12) 34-56-78", "8 (029) 491-19-11"

@@ -70,9 +70,15 @@ fn a_north_american_number_is_found_by_its_groups() {
     }
     check_number("1-415-555-0132", 85);
     check_number("1-800-123-4567", 85);
-    for left in
-        ["4155550132", "115-555-0132", "415-155-0132", "415-555-01321", "778-782 (1976)", "252.227-7013", "709.7827129"]
-    {
+    for left in [
+        "at 4155550132",
+        "115-555-0132",
+        "415-155-0132",
+        "415-555-01321",
+        "778-782 (1976)",
+        "252.227-7013",
+        "709.7827129",
+    ] {
         check(left, &[]);
     }
     check("\u{8bf7}\u{62e8}\u{6253}415-666-7777\u{6211}", &[("415-666-7777", 85)]);
@@ -199,4 +205,70 @@ fn any_text_is_read_to_its_end() {
         }
         find_all(&bytes, None);
     });
+}
+
+#[test]
+fn a_beginning_that_only_telephones_have_allows_any_grouping() {
+    for number in ["0800 9876543210", "0800 1234 1234", "1-300-88-2525", "(0)30 - 12 34 56", "(0)3 0 -1 2 34 56 78"] {
+        let found = find_all(format!("at {number}, please").as_bytes(), None);
+        assert_eq!(found.len(), 1, "{number}: {found:?}");
+    }
+    check("1800 1-2-3 456", &[("1800 1-2-3 456", 50)]);
+    check("542 318 40 60", &[("542 318 40 60", 50)]);
+    check("23 4567", &[("23 4567", 50)]);
+    for left in [
+        "in 1800 1-2-3 456 of",
+        "0444 1234 1234",
+        "1-078-05-1120",
+        "100 200 30 40",
+        "at 23 4567",
+        "f(0)3 0 12 34 56 78",
+    ] {
+        check(left, &[]);
+    }
+}
+
+#[test]
+fn an_extension_tells_a_number() {
+    check("0512345 ext. 12", &[("0512345", 60)]);
+    check("555 321 4 999x123", &[("555 321 4 999", 60)]);
+    for left in ["4512345 ext. 12", "0512345 extra", "1920 1080x720", "051234 ext. 12"] {
+        check(left, &[]);
+    }
+}
+
+#[test]
+fn digits_in_a_row_are_told_by_a_trunk_zero_or_by_being_all() {
+    check("call him? 07911123456", &[("07911123456", 60)]);
+    check("second: 07911123456.", &[("07911123456", 40)]);
+    check("02071234567", &[("02071234567", 40)]);
+    check("2025550123", &[("2025550123", 35)]);
+    for left in [
+        "07911123456789",
+        "00791112345",
+        "0791112345",
+        "01234567890",
+        "no 02071234567",
+        "no 2025550123",
+        "1025550123",
+        "2020550",
+        "x07911123456",
+        "07911123456-1",
+        "1.07911123456",
+        "07911123456%",
+    ] {
+        check(left, &[]);
+    }
+    check_in(Some("order"), "07911123456", &[]);
+    check_in(Some("order"), "2025550123", &[]);
+}
+
+#[test]
+fn words_of_other_languages_speak_of_telephones_too() {
+    for text in ["Telepono: 12345678", "手机12345678", "тел. 12345678", "Desk: 12345678", "reach me on 12345678"] {
+        check(text, &[("12345678", 60)]);
+    }
+    for left in ["desktop 12345678", "reached 12345678 people"] {
+        check(left, &[]);
+    }
 }

@@ -88,7 +88,7 @@ const HOSTS: Words = Words::of(&["://", ".com", ".org", ".net"]);
 const PATHS: Words = Words::of(&["::", "->"]);
 
 /// A path, an address, or a URL without a password.
-fn is_location(value: &[u8]) -> bool {
+pub(super) fn is_location(value: &[u8]) -> bool {
     let path = matches!(value[0], b'/' | b'.' | b'~' | b'\\') && value.iter().any(|byte| matches!(byte, b'/' | b'\\'));
     let suffix = value.iter().rposition(|byte| *byte == b'.').map_or(&value[..0], |dot| &value[dot + 1..]);
     let file = (1..=5).contains(&suffix.len()) && suffix.iter().all(u8::is_ascii_lowercase);

@@ -15,7 +15,7 @@ fn finding(name: &str, range: Range<usize>) -> Finding {
 
 fn record(labels: Vec<Label>, scope: Scope) -> Record {
     let text = " ".repeat(100);
-    Record { text, labels, expected: None, scope, rule: None, file: String::new() }
+    Record { text, labels, expected: None, expected_disputed: false, scope, rule: None, file: String::new() }
 }
 
 fn score(record: Record, findings: Vec<Finding>) -> Score {
@@ -91,6 +91,21 @@ fn disputed_labels_are_counted_apart() {
 }
 
 #[test]
+fn what_its_source_contradicts_or_left_out_is_not_judged() {
+    let with = |text: &str, labels: Vec<Label>| Record { text: text.into(), ..record(labels, Scope::All) };
+    let value = "GB82WEST12345698765432";
+    let labelled = with(value, vec![label("IBAN", 0..22, Weight::Full)]);
+    let unlabelled = with(&format!("not {value}"), vec![]);
+    let findings = [vec![finding("IBAN", 0..22)], vec![finding("IBAN", 4..26)]];
+    let score_of_both = Score::of(&[labelled, unlabelled], &findings);
+    check(&score_of_both, "IBAN", [1, 1, 1, 1, 0]);
+    assert_eq!(score_of_both.unjudged.values().sum::<usize>(), 1);
+    let left_out = score(with("P12345678", vec![]), vec![finding("US_PASSPORT", 0..9)]);
+    check(&left_out, "US_PASSPORT", [0; 5]);
+    assert_eq!(left_out.unjudged.values().sum::<usize>(), 1);
+}
+
+#[test]
 fn outside_of_the_scope_nothing_is_wrong() {
     let emails = || record(vec![], Scope::Kinds(vec![kind("EMAIL")]));
     check(&score(emails(), vec![finding("IBAN", 0..9)]), "IBAN", [0; 5]);
@@ -115,7 +130,10 @@ fn labels_without_positions_are_found_anywhere_up_to_their_count() {
     check(&score(expecting(1), vec![finding("EMAIL", 0..9)]), "IBAN", [1, 0, 0, 0, 0]);
     let two = vec![finding("IBAN", 0..9), finding("IBAN", 10..19)];
     check(&score(expecting(1), two.clone()), "IBAN", [1, 1, 0, 0, 0]);
-    check(&score(expecting(3), two), "IBAN", [3, 2, 0, 0, 0]);
+    check(&score(expecting(3), two.clone()), "IBAN", [3, 2, 0, 0, 0]);
+    let disputed = score(Record { expected_disputed: true, ..expecting(3) }, two);
+    check(&disputed, "IBAN", [0; 5]);
+    assert_eq!(disputed.disputed, (3, 2));
 }
 
 #[test]
