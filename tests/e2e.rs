@@ -16,6 +16,8 @@ mod backend;
 mod bad_input;
 #[path = "e2e/client.rs"]
 mod client;
+#[path = "e2e/confine.rs"]
+mod confine;
 #[path = "e2e/content.rs"]
 mod content;
 #[path = "corpora.rs"]

@@ -8,6 +8,7 @@
 //! - [`steer`]: which of two workers gets a connection.
 //! - [`ledger`]: what is bound to a socket, and the record of a closed connection.
 //! - [`packet`]: the SYN in a frame.
+//! - [`confine`]: what a confined cgroup may reach.
 //! - [`stats`]: the counters.
 //!
 //! **Invariants.** Every shared struct is `#[repr(C)]` with fixed-width integers, no implicit padding and its size
@@ -17,6 +18,7 @@
 #![no_std]
 
 pub mod addr;
+pub mod confine;
 pub mod ledger;
 pub mod packet;
 pub mod penalty;

@@ -4,6 +4,7 @@
 //! - `acp_ledger` (`sock_ops`, on the gateway's own cgroup) runs at each connection's opening and closing.
 //! - `acp_drop` (XDP) and `acp_drop_tcx` (tcx, where XDP is not to be had) run on every frame of the interfaces that the
 //!   operator names, do nothing while no penalty is silent, and then drop the SYNs of sources under one.
+//! - what confines a cgroup is in `programs/confine.rs`.
 //!
 //! Measured with `kernel.bpf_stats_enabled` on a two-core 2.8 GHz VM, Linux 6.18: 0.3 µs per attempt, and 0.14 µs per
 //! event of the ledger, of which a connection has half a dozen.
@@ -13,6 +14,9 @@
 
 #![no_std]
 #![no_main]
+
+mod programs;
+
 use core::ptr;
 
 use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 pub mod audit;
 pub mod check;
+pub mod confine;
 pub mod dev;
 pub mod kernel;
 pub mod policy;
@@ -36,6 +37,7 @@ enum Command {
     Usage(usage::Args),
     Kernel(kernel::Args),
     Top(top::Args),
+    Confine(confine::Args),
     /// Run a demonstration on loopback: issuer, sample backend, two tenants, a curl line for each outcome.
     Dev(dev::Args),
 }
@@ -55,6 +57,7 @@ impl Cli {
             Command::Usage(args) => usage::run(&args),
             Command::Kernel(args) => kernel::run(&args),
             Command::Top(args) => top::run(&args),
+            Command::Confine(args) => confine::run(&args),
             Command::Dev(args) => dev::run(&args),
         }
     }

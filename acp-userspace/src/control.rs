@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod audit_thread;
 pub mod audit_writer;
+pub mod confine;
 pub mod gateway;
 mod interfaces;
 pub mod jwks;

@@ -15,6 +15,7 @@ pub mod book;
 mod bpf;
 mod caps;
 mod cgroup;
+pub mod confine;
 mod drop;
 mod gate;
 mod load;
@@ -37,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use acp_ebpf::{ConnClosed, Penalty, TenantSlot, addr, ledger};
 
 pub use self::bpf::{BpfError, BpfPlane};
-pub use self::caps::{PrivilegeError, drop_privileges};
+pub use self::caps::{PrivilegeError, drop_privileges, keep_file_access};
 pub use self::cgroup::{CgroupError, CgroupNode};
 pub use self::gate::Admission;
 pub use self::none::NonePlane;

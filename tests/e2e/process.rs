@@ -80,6 +80,11 @@ impl Lines {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner).0.join("\n")
     }
 
+    /// Whether the stream has ended, as it does with its process.
+    pub(crate) fn ended(&self) -> bool {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
     /// Waits until `found` likes what was said so far.
     #[track_caller]
     pub(crate) fn wait<T>(&self, what: &str, mut found: impl FnMut(&[String]) -> Option<T>) -> T {

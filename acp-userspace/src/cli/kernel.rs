@@ -114,7 +114,7 @@ impl By {
 }
 
 /// A column: its head, and the key of the rows' objects.
-type Column = (&'static str, &'static str);
+pub(super) type Column = (&'static str, &'static str);
 
 const PENALTIES: &[Column] =
     &[("SOURCE", "source"), ("STEP", "step"), ("SECONDS", "seconds_left"), ("OPEN", "open_max")];
@@ -203,7 +203,7 @@ fn print(args: &Args, columns: &[Column], rows: &[Value]) -> anyhow::Result<Exit
 }
 
 /// Rows as wide as their widest cells.
-fn table(columns: &[Column], rows: &[Value]) -> String {
+pub(super) fn table(columns: &[Column], rows: &[Value]) -> String {
     let heads: Vec<String> = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
     let cells = rows.iter().map(|row| columns.iter().map(|(_, key)| cell(&row[*key])).collect::<Vec<_>>());
     let lines: Vec<Vec<String>> = std::iter::once(heads).chain(cells).collect();

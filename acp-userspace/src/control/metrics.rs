@@ -95,6 +95,16 @@ impl Collector for Gathering {
                 "Connections of which more bytes were audited than the kernel saw.",
                 get(&status.kernel_breaches),
             ),
+            (
+                "acp_confine_refused",
+                "What confined processes were refused, as acp confine reported it.",
+                get(&status.confine_refused),
+            ),
+            (
+                "acp_confine_lost",
+                "Refusals of confined processes of which only the number is known.",
+                get(&status.confine_lost),
+            ),
             ("acp_clock_jumps", "Jumps of the wall clock beyond identity.leeway.", get(&status.clock_jumps)),
             ("acp_config_reloads", "Configurations accepted after the first.", get(&status.reloads)),
         ] {

@@ -15,6 +15,7 @@ use super::admin::kernel::KernelCommand;
 use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
+use super::confine;
 use super::jwks::{KeyService, Refetch};
 use super::kernel::{self, KernelControl};
 use super::pace::Pace;
@@ -238,6 +239,9 @@ impl Service {
             KernelCommand::Connections(answer) => {
                 let listing = kernel::connections(Arc::clone(&self.parts.shared), Arc::clone(&self.parts.plane));
                 tokio::spawn(async move { answer.send(listing.await) });
+            }
+            KernelCommand::Refused(rows, answer) => {
+                let _ = answer.send(confine::take(&rows, &self.parts.events, &self.parts.status));
             }
             KernelCommand::Sources(max, answer) => drop(answer.send(self.kernel.sources(max))),
         }

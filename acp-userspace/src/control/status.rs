@@ -53,6 +53,10 @@ pub struct Status {
     pub kernel_unwritten: AtomicU64,
     /// Connections of which more was audited than the kernel saw.
     pub kernel_breaches: AtomicU64,
+    /// What confined processes were refused, as reported.
+    pub confine_refused: AtomicU64,
+    /// Refusals of confined processes of which no more than their number is known.
+    pub confine_lost: AtomicU64,
     /// Sources under penalty now.
     pub kernel_penalties: AtomicU64,
     /// Penalties that sources earned which nobody declared: said, not enforced.

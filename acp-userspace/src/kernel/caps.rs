@@ -60,6 +60,28 @@ pub fn drop_privileges(user: Option<(u32, u32)>) -> Result<(), PrivilegeError> {
     drop_thread_capabilities()
 }
 
+/// Drops every capability for good but the one that opens files of other users, such as the gateway's admin socket.
+///
+/// # Errors
+/// As [`drop_privileges`].
+pub fn keep_file_access() -> Result<(), PrivilegeError> {
+    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 {
+        return Err(PrivilegeError::Threads(threads));
+    }
+    forbid_regaining()?;
+    let had = caps::has_cap(None, CapSet::Permitted, Capability::CAP_DAC_OVERRIDE).map_err(PrivilegeError::Caps)?;
+    let kept = had.then_some(Capability::CAP_DAC_OVERRIDE).into_iter().collect();
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).map_err(PrivilegeError::Caps)?;
+    }
+    // What is permitted is what may be in effect: the smaller one first.
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &kept).map_err(PrivilegeError::Caps)?;
+    }
+    Ok(())
+}
+
 /// Empties the bounding set, where that is allowed, and sets no_new_privs: no later execve can give anything back.
 fn forbid_regaining() -> Result<(), PrivilegeError> {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {

@@ -25,6 +25,8 @@ pub enum EventKind {
     ConnectionClosed,
     /// The audit log has more bytes of a connection than the kernel saw of it.
     LedgerBreach,
+    /// A confined process was refused what leads past the gateway, as `acp confine` reports it.
+    ConfineRefused,
     /// An operator changed state.
     Admin,
     /// Something is missing from the log: what and why.
@@ -37,7 +39,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Start,
         Self::Stop,
         Self::Reload,
@@ -46,6 +48,7 @@ impl EventKind {
         Self::KernelPardon,
         Self::ConnectionClosed,
         Self::LedgerBreach,
+        Self::ConfineRefused,
         Self::Admin,
         Self::Gap,
         Self::WorkerRestart,
@@ -64,6 +67,7 @@ impl EventKind {
             Self::KernelPardon => "kernel_pardon",
             Self::ConnectionClosed => "connection_closed",
             Self::LedgerBreach => "ledger_breach",
+            Self::ConfineRefused => "confine_refused",
             Self::Admin => "admin",
             Self::Gap => "gap",
             Self::WorkerRestart => "worker_restart",

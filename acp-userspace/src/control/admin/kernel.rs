@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Admin, Command, Surface, ask};
+use crate::control::confine::RefusedRow;
 use crate::control::kernel::{ConnectionRow, PenaltyRow, SourceRow};
 
 /// Sources that are listed unless another number is asked for.
@@ -30,6 +31,8 @@ pub enum KernelCommand {
     Sources(usize, oneshot::Sender<Vec<SourceRow>>),
     /// The open connections.
     Connections(oneshot::Sender<Vec<ConnectionRow>>),
+    /// What `acp confine` reports; answers how many of the rows, from the first on, are in the log's queue.
+    Refused(Vec<RefusedRow>, oneshot::Sender<usize>),
 }
 
 /// Its routes.
@@ -39,6 +42,7 @@ pub(super) fn routes() -> Router<(Surface, mpsc::Sender<Command>)> {
         .route("/kernel/sources", get(sources))
         .route("/kernel/connections", get(connections))
         .route("/kernel/pardon", post(pardon))
+        .route("/kernel/refused", post(refused))
 }
 
 async fn penalties(State((_, commands)): Admin) -> Response {
@@ -86,6 +90,13 @@ async fn connections(State((_, commands)): Admin) -> Response {
             "rtt_us": live.srtt_us,
         })
     })
+}
+
+async fn refused(State((_, commands)): Admin, Json(rows): Json<Vec<RefusedRow>>) -> Response {
+    match ask(&commands, |answer| Command::Kernel(KernelCommand::Refused(rows, answer))).await {
+        Some(taken) => Json(json!({ "taken": taken })).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 fn answer<T>(rows: Option<Vec<T>>, json: impl Fn(T) -> serde_json::Value) -> Response {
