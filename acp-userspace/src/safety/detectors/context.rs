@@ -70,32 +70,43 @@ topics! {
 /// Words to look for, and what they begin with.
 struct Words {
     words: &'static [&'static str],
-    /// Bit `n`: some word begins with an initial of this number ([`initial`]).
-    initials: u32,
+    /// By the class of a word's first byte: bit `n`, some word goes on with a byte of class `n`.
+    seconds: [u32; CLASSES],
 }
 
-/// The number of a letter, in either case; one for all bytes that begin a character beyond ASCII; `None` for the rest.
-const fn initial(byte: u8) -> Option<u32> {
-    const BEYOND: u32 = 26;
-    match byte {
-        b'a'..=b'z' => Some((byte - b'a') as u32),
-        b'A'..=b'Z' => Some((byte - b'A') as u32),
-        0xc0.. => Some(BEYOND),
-        _ => None,
+const CLASSES: usize = 29;
+/// The class of what begins a character beyond ASCII, of what continues one, and of what is no letter.
+const BEYOND: u8 = 26;
+const CONTINUED: u8 = 27;
+const OTHER: u8 = 28;
+
+/// What a byte is: a letter, 0 to 25 in either case, or one of the classes above.
+const CLASS: [u8; 256] = {
+    let (mut classes, mut byte) = ([OTHER; 256], 0);
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            letter @ b'a'..=b'z' => letter - b'a',
+            letter @ b'A'..=b'Z' => letter - b'A',
+            0xc0.. => BEYOND,
+            0x80.. => CONTINUED,
+            _ => OTHER,
+        };
+        byte += 1;
     }
-}
+    classes
+};
 
 impl Words {
     const fn of(words: &'static [&'static str]) -> Self {
-        let (mut initials, mut i) = (0, 0);
+        let (mut seconds, mut i) = ([0; CLASSES], 0);
         while i < words.len() {
-            initials |= match initial(words[i].as_bytes()[0]) {
-                Some(number) => 1 << number,
-                None => panic!("a word begins with a letter"),
-            };
+            let word = words[i].as_bytes();
+            let first = CLASS[word[0] as usize];
+            assert!(word.len() > 1 && first <= BEYOND, "a word begins with a letter and goes on");
+            seconds[first as usize] |= 1 << CLASS[word[1] as usize];
             i += 1;
         }
-        Self { words, initials }
+        Self { words, seconds }
     }
 }
 
@@ -171,13 +182,14 @@ const _: () = assert!(WORDS.len() <= 32);
 /// Finds one of `words` where a word begins: `ssn` in "SSN:", "user_ssn" and "userSsn", not in "passnumber".
 fn has_word(text: &[u8], words: &Words) -> bool {
     let mut before = b' ';
-    text.iter().enumerate().any(|(at, &byte)| {
-        let previous = std::mem::replace(&mut before, byte);
-        // The initials first: they leave few places to look at.
-        initial(byte).is_some_and(|number| words.initials >> number & 1 != 0)
-            && (!byte.is_ascii()
-                || !previous.is_ascii_alphabetic()
-                || (previous.is_ascii_lowercase() && byte.is_ascii_uppercase()))
+    text.windows(2).enumerate().any(|(at, two)| {
+        let previous = std::mem::replace(&mut before, two[0]);
+        let [first, second] = [two[0], two[1]].map(|byte| CLASS[byte as usize]);
+        // The first two bytes leave few places to look at.
+        words.seconds[first as usize] >> second & 1 != 0
+            && (first == BEYOND
+                || CLASS[previous as usize] >= BEYOND
+                || (previous.is_ascii_lowercase() && two[0].is_ascii_uppercase()))
             && words.words.iter().any(|word| begins_with(&text[at..], word.as_bytes()))
     })
 }
