@@ -77,12 +77,21 @@ pub(super) fn share(part: usize, whole: usize) -> Option<f64> {
 pub(super) struct Score {
     /// By row.
     pub(super) rows: BTreeMap<Row, Tally>,
-    /// Disputed labels, and how many were found all the same.
-    pub(super) disputed: (usize, usize),
-    /// Findings that labels cannot judge, by row.
-    pub(super) unjudged: BTreeMap<Row, usize>,
+    /// What counts neither for nor against the engine, by row.
+    pub(super) disputes: BTreeMap<Row, Dispute>,
     /// Everything missed or wrong, for whoever wants to look at it.
     pub(super) mistakes: Vec<Mistake>,
+}
+
+/// What is left out of one row's counts, for the reader to put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dispute {
+    /// Disputed labels.
+    pub(super) labels: usize,
+    /// Of these, found all the same.
+    pub(super) found: usize,
+    /// Findings that labels cannot judge.
+    pub(super) unjudged: usize,
 }
 
 /// One thing missed, or found where it is not.
@@ -121,8 +130,9 @@ impl Score {
             match label.weight {
                 Weight::Weak => continue,
                 Weight::Disputed => {
-                    self.disputed.0 += 1;
-                    self.disputed.1 += usize::from(found);
+                    let dispute = self.disputes.entry(label.row).or_default();
+                    dispute.labels += 1;
+                    dispute.found += usize::from(found);
                     continue;
                 }
                 Weight::Full => {}
@@ -142,8 +152,9 @@ impl Score {
         let Some((row, count)) = record.expected else { return };
         let found = findings.iter().filter(|finding| finding.kind.finds(row.kind)).count().min(count);
         if record.expected_disputed {
-            self.disputed.0 += count;
-            self.disputed.1 += found;
+            let dispute = self.disputes.entry(row).or_default();
+            dispute.labels += count;
+            dispute.found += found;
             return;
         }
         let tally = self.rows.entry(row).or_default();
@@ -169,7 +180,7 @@ impl Score {
             } else if !agreeing.is_empty() {
                 // Weak and disputed labels say nothing.
             } else if dispute::is_left_out(finding.kind, value) || others.has(&record.file, row, value) {
-                *self.unjudged.entry(row).or_default() += 1;
+                self.disputes.entry(row).or_default().unjudged += 1;
             } else {
                 self.rows.entry(row).or_default().wrong += 1;
                 self.mistakes.push(Mistake { row, record: index, range: finding.range.clone(), missed: false });

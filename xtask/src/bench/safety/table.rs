@@ -7,7 +7,7 @@ use super::engine::Cost;
 use super::forms::{Class, Row};
 use super::names::{Dialect, KindId};
 use super::negatives::Hits;
-use super::score::{Score, Tally, share};
+use super::score::{Dispute, Score, Tally, share};
 use super::verdict::{FORMAT_MIN, NEGATIVES_PER_HIT, Verdict};
 
 /// One engine's results.
@@ -64,22 +64,34 @@ pub(super) fn accuracy(acp: &Side, peer: Option<&Side>, verdicts: &[(Row, Verdic
 
 /// What the reader has to know to read the table.
 fn notes(sides: &[&Side]) -> String {
-    let found = |side: &&Side| format!("{} found {} of {}", side.name, side.score.disputed.1, side.score.disputed.0);
-    let disputed = sides.iter().map(found).collect::<Vec<_>>().join(", ");
-    let unjudged = sides.iter().map(|side| format!("{} {}", side.name, unjudged(side))).collect::<Vec<_>>().join("; ");
+    let of_labels = |side: &&Side| {
+        let (labels, found) =
+            side.score.disputes.values().fold((0, 0), |(labels, found), it| (labels + it.labels, found + it.found));
+        format!("{} found {found} of {labels}", side.name)
+    };
+    let disputed = sides.iter().map(of_labels).collect::<Vec<_>>().join(", ");
     format!(
         "\nRecall is of labels, precision of the findings judged (in brackets). `-`: the engine has no such detector; \
          nothing: nothing to judge. Format-bound rows pass from {FORMAT_MIN}, context-bound ones if recall and precision \
          are both ahead of Presidio's. Labels whose value cannot be what they say count nowhere ({disputed}); nor do \
-         findings whose value the same source labels elsewhere, or its text names and the source left out \
-         ({unjudged}).\n"
+         findings whose value the same source labels elsewhere, or its text names and the source left out. With both put \
+         back, as the sources have it:\n\n{}",
+        as_labelled(sides)
     )
 }
 
-/// How many findings labels cannot judge, by row.
-fn unjudged(side: &Side) -> String {
-    let rows = side.score.unjudged.iter().map(|(row, count)| format!("{row} {count}")).collect::<Vec<_>>();
-    if rows.is_empty() { "none".to_owned() } else { rows.join(", ") }
+/// The rows that disputes change, with every label taken for right and every finding without one for wrong.
+fn as_labelled(sides: &[&Side]) -> String {
+    let rows: BTreeSet<Row> = sides.iter().flat_map(|side| side.score.disputes.keys().copied()).collect();
+    let mut lines = vec![heading(sides)];
+    lines[0].pop();
+    for row in rows {
+        let tallies: Vec<_> = sides.iter().map(|side| side.as_labelled(row)).collect();
+        let mut line = line(row.to_string(), class_name(row.class()), &sides_of(sides, &tallies, row), "");
+        line.pop();
+        lines.push(line);
+    }
+    table(&lines)
 }
 
 /// Texts in which nothing is to be found, and what was found.
@@ -142,6 +154,13 @@ pub(super) fn cost(acp: &Side, peer: Option<&Side>) -> String {
 }
 
 impl Side {
+    /// One row, disputes put back.
+    fn as_labelled(&self, row: Row) -> Tally {
+        let tally = self.tally(|other| other == row);
+        let Dispute { labels, found, unjudged } = self.score.disputes.get(&row).copied().unwrap_or_default();
+        Tally { labels: tally.labels + labels, found: tally.found + found, wrong: tally.wrong + unjudged, ..tally }
+    }
+
     /// The sum of some rows.
     fn tally(&self, wanted: impl Fn(Row) -> bool) -> Tally {
         let mut sum = Tally::default();

@@ -86,7 +86,10 @@ fn weak_labels_may_be_missed_and_found() {
 fn disputed_labels_are_counted_apart() {
     let disputed = || record(vec![label("IBAN", 10..20, Weight::Disputed)], Scope::All);
     let (missed, found) = (score(disputed(), vec![]), score(disputed(), vec![finding("IBAN", 10..20)]));
-    assert_eq!((missed.disputed, found.disputed), ((1, 0), (1, 1)));
+    let row = Row::of(kind("IBAN"), "", None);
+    let dispute = |found| Some(Dispute { labels: 1, found, unjudged: 0 });
+    assert_eq!(missed.disputes.get(&row).copied(), dispute(0));
+    assert_eq!(found.disputes.get(&row).copied(), dispute(1));
     check(&found, "IBAN", [0, 0, 0, 0, 0]);
 }
 
@@ -99,10 +102,10 @@ fn what_its_source_contradicts_or_left_out_is_not_judged() {
     let findings = [vec![finding("IBAN", 0..22)], vec![finding("IBAN", 4..26)]];
     let score_of_both = Score::of(&[labelled, unlabelled], &findings);
     check(&score_of_both, "IBAN", [1, 1, 1, 1, 0]);
-    assert_eq!(score_of_both.unjudged.values().sum::<usize>(), 1);
+    assert_eq!(score_of_both.disputes.values().map(|it| it.unjudged).sum::<usize>(), 1);
     let left_out = score(with("P12345678", vec![]), vec![finding("US_PASSPORT", 0..9)]);
     check(&left_out, "US_PASSPORT", [0; 5]);
-    assert_eq!(left_out.unjudged.values().sum::<usize>(), 1);
+    assert_eq!(left_out.disputes.values().map(|it| it.unjudged).sum::<usize>(), 1);
 }
 
 #[test]
@@ -133,7 +136,8 @@ fn labels_without_positions_are_found_anywhere_up_to_their_count() {
     check(&score(expecting(3), two.clone()), "IBAN", [3, 2, 0, 0, 0]);
     let disputed = score(Record { expected_disputed: true, ..expecting(3) }, two);
     check(&disputed, "IBAN", [0; 5]);
-    assert_eq!(disputed.disputed, (3, 2));
+    let dispute = disputed.disputes.values().next().copied();
+    assert_eq!(dispute, Some(Dispute { labels: 3, found: 2, unjudged: 0 }));
 }
 
 #[test]
