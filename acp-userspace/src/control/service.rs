@@ -164,8 +164,8 @@ impl Service {
         loop {
             tokio::select! {
                 () = &mut tick => {
-                    self.hear_workers();
-                    tick.as_mut().reset(tokio::time::Instant::now() + self.pause(&mut pace));
+                    let heard = self.hear_workers();
+                    tick.as_mut().reset(tokio::time::Instant::now() + self.pause(&mut pace, heard));
                     if drained.elapsed() >= KERNEL_DRAIN {
                         drained = Instant::now();
                         self.kernel.hear_kernel();
@@ -193,10 +193,10 @@ impl Service {
     }
 
     /// Until the next look at the workers' queues.
-    fn pause(&self, pace: &mut Pace) -> Duration {
+    fn pause(&self, pace: &mut Pace, heard: bool) -> Duration {
         let workers = &self.parts.shared.workers;
         let accepted = workers.iter().map(|worker| worker.accepted.value()).sum();
-        pace.next(accepted, workers.iter().map(|worker| worker.open.value()).sum(), mono_ns())
+        pace.next(heard, accepted, workers.iter().map(|worker| worker.open.value()).sum(), mono_ns())
     }
 
     /// Looks the upstreams' names up beside the loop: a dead name server must delay neither signals nor penalties.
@@ -247,7 +247,8 @@ impl Service {
         }
     }
 
-    fn hear_workers(&mut self) {
+    /// Takes all that the workers said; whether that was anything.
+    fn hear_workers(&mut self) -> bool {
         self.kernel.reports_lost(self.parts.shared.reports_lost.value());
         while let Ok((worker, queue)) = self.parts.queues.try_recv() {
             if self.queues.len() <= worker {
@@ -255,11 +256,14 @@ impl Service {
             }
             self.queues[worker] = Some(queue);
         }
+        let mut heard = false;
         for at in 0..self.queues.len() {
             while let Some(signal) = self.queues[at].as_mut().and_then(|queue| queue.pop().ok()) {
                 self.hear(signal);
+                heard = true;
             }
         }
+        heard
     }
 
     fn hear(&mut self, signal: Signal) {
