@@ -18,6 +18,8 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::audit::record::{Bytes, Layer};
 use crate::audit::ring::{Position, Reservation, RingWriter};
 use crate::clock::Now;
@@ -30,7 +32,7 @@ use crate::protocol::json::Walker;
 use crate::protocol::mcp::headers::Revision;
 use crate::reason::Reason;
 use crate::routing::{self, Outgoing, RoutingError, Target};
-use crate::safety::{self, Scan, Screened};
+use crate::safety::{self, Finding, Scan, Screened};
 use crate::usage::{self, AdmitError, Admitted, Usage};
 
 pub use answer::{Governed, Handling, Screening, finish, screen_answer};
@@ -120,6 +122,8 @@ pub struct Refused {
     pub headers: Vec<(&'static str, Vec<u8>)>,
     /// The answer in JSON-RPC's words, where the client speaks it.
     pub rpc: Option<Vec<u8>>,
+    /// What was found in the request, for those who count.
+    pub findings: SmallVec<[Finding; 4]>,
     /// The connection must not be used again.
     pub closes: bool,
     /// CLOCK_MONOTONIC when the request's head was complete.

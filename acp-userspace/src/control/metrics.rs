@@ -14,8 +14,9 @@ use prometheus_client::registry::Registry;
 
 use super::admin::Surface;
 use super::status::Status;
+use crate::config::resolved::Mode;
 use crate::reason::Reason;
-use crate::server::metrics::{LATENCY_BOUNDS_US, WorkerMetrics};
+use crate::server::metrics::{Found, LATENCY_BOUNDS_US, Way, WorkerMetrics};
 
 /// All metrics of this moment.
 ///
@@ -40,6 +41,7 @@ impl Collector for Gathering {
         let status = &self.0.status;
         let sum = |count: fn(&WorkerMetrics) -> u64| workers.iter().map(|worker| count(worker)).sum::<u64>();
         requests(&mut encoder, &self.0)?;
+        findings(&mut encoder, &self.0)?;
         latency(&mut encoder, &self.0)?;
 
         for (name, help, value) in [
@@ -177,6 +179,27 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Resu
     for reason in Reason::ALL {
         let total: u64 = surface.shared.workers.iter().map(|worker| worker.requests(*reason)).sum();
         ConstCounter::new(total).encode(family.encode_family(&[("reason", reason.code())])?)?;
+    }
+    Ok(())
+}
+
+/// What was found at least once: most of two thousand combinations never are.
+fn findings(encoder: &mut DescriptorEncoder<'_>, surface: &Surface) -> fmt::Result {
+    let help = "Findings in content, by type, by what became of them, by direction, and by the rule's mode.";
+    let mut family = encoder.encode_descriptor("acp_content_findings", help, None, MetricType::Counter)?;
+    for found in Found::all() {
+        let total: u64 = surface.shared.workers.iter().map(|worker| worker.findings(found)).sum();
+        if total > 0 {
+            let direction = if found.way == Way::Request { "request" } else { "response" };
+            let mode = if found.mode == Mode::Enforce { "enforce" } else { "observe" };
+            let labels = [
+                ("type", found.detector.name()),
+                ("action", found.action.name()),
+                ("direction", direction),
+                ("mode", mode),
+            ];
+            ConstCounter::new(total).encode(family.encode_family(&labels)?)?;
+        }
     }
     Ok(())
 }

@@ -154,6 +154,18 @@ impl Governed {
         Ok(now.mono_ns.saturating_add(RECHECK_NS.min(left_ns)))
     }
 
+    /// What was found in the request.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.trail.findings
+    }
+
+    /// What was found in the answer so far.
+    #[must_use]
+    pub fn response_findings(&self) -> &[Finding] {
+        self.stream.as_ref().map_or(&self.findings, |stream| stream.findings())
+    }
+
     /// Whether the answer's head says that it is a stream of events.
     #[must_use]
     pub fn is_event_stream(&self) -> bool {

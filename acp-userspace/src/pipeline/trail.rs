@@ -339,6 +339,7 @@ impl Trail {
             rpc: self.rpc_answer(&facts),
             detail: facts.detail,
             headers,
+            findings: self.findings.clone(),
             closes: facts.closes || facts.reason.closes_connection(),
             since_ns: self.now.mono_ns,
         }

@@ -13,6 +13,7 @@ use super::body::{After, Body};
 use super::buffers::BUFFER_BYTES;
 use super::carrier::ClientBody;
 use super::lanes::{Lane, Turn};
+use super::metrics::Way;
 use super::places::{Place, Source};
 use super::relay;
 use super::runtime::{self, AsyncWriteRent, CancelableAsyncReadRent, IoBufMut, TcpStream};
@@ -341,6 +342,7 @@ impl Connection {
     /// Answers a request that a layer refused.
     async fn refuse(&mut self, refused: &Refused, head: &RequestHead<'_>, input: &[u8], body: &mut Body) -> After {
         self.worker.metrics.finished(refused.reason, mono_ns().saturating_sub(refused.since_ns));
+        self.worker.metrics.found(Way::Request, &refused.findings);
         if refused.reason == Reason::ClientClosed {
             return After::Close;
         }
@@ -386,6 +388,8 @@ impl Connection {
         let governed = self.open.take()?;
         let now = governed.began().at(mono_ns());
         self.worker.metrics.finished(reason, governed.elapsed_ns(now));
+        self.worker.metrics.found(Way::Request, governed.findings());
+        self.worker.metrics.found(Way::Response, governed.response_findings());
         Some(pipeline::finish(*governed, reason, now))
     }
 

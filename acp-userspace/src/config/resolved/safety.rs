@@ -333,6 +333,10 @@ pub enum ContentAction {
 }
 
 impl ContentAction {
+    /// Every action, in rising strictness.
+    pub const ALL: [Self; 7] =
+        [Self::Detokenize, Self::Flag, Self::Mask, Self::Pseudonymize, Self::Tokenize, Self::Redact, Self::Block];
+
     /// The name in configuration and reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
