@@ -100,6 +100,7 @@ fn route() -> Route {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        fails_open: false,
         streaming: false,
     }
 }

@@ -125,6 +125,7 @@ fn routes() -> Vec<Arc<Route>> {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        fails_open: false,
         streaming: false,
     })]
 }

@@ -94,6 +94,7 @@ fn rules() -> RuleSet {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        fails_open: false,
         streaming: false,
     };
     RuleSet::compile(&SafetyConfig { rules, ..SafetyConfig::default() }, &[Arc::new(route)])

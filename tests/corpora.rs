@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Files and who runs them: of the folders of cases every one, which [`every_file_is_run_by_somebody`] compares with the
 /// disk.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 24] = [
     ("http/constructed_gateway_cases.jsonl", "acp::http::corpora, e2e::http_corpus"),
     (
         "http/h2spec_captures.jsonl",
@@ -27,11 +27,13 @@ const FILES: [(&str, &str); 22] = [
     ("jwt/wycheproof_jws.jsonl", "acp::identity::tests::corpora"),
     ("jwt/wycheproof_rs256_raw.jsonl", "acp::identity::tests::corpora"),
     ("llm/recorded_openai_exchanges.jsonl", "acp::fuzzing::tests, acp::safety::stream"),
-    ("pii/negatives_tool_calls.jsonl", "acp::safety::stream"),
-    ("pii/presidio_evaluator_generated.jsonl", "acp::safety::stream"),
-    ("pii/presidio_recognizer_tests.jsonl", "acp::safety::stream"),
+    ("pii/negatives_hashes_and_ids.jsonl", "acp::safety::screen"),
+    ("pii/negatives_http_headers.jsonl", "acp::safety::screen"),
+    ("pii/negatives_tool_calls.jsonl", "acp::safety::screen, acp::safety::stream"),
+    ("pii/presidio_evaluator_generated.jsonl", "acp::fuzzing::tests, acp::safety::stream"),
+    ("pii/presidio_recognizer_tests.jsonl", "acp::fuzzing::tests, acp::safety::stream"),
     ("pii/secrets_detect_secrets.jsonl", "acp::safety::stream"),
-    ("pii/secrets_gitleaks.jsonl", "acp::safety::stream"),
+    ("pii/secrets_gitleaks.jsonl", "acp::fuzzing::tests, acp::safety::stream"),
     ("pii/secrets_secretlint.jsonl", "acp::safety::stream"),
     ("ssrf/filter_unit_tests.jsonl", "acp::routing::url::corpora"),
     ("ssrf/payloads_all_the_things.jsonl", "acp::routing::url::corpora"),

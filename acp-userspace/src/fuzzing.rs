@@ -15,6 +15,8 @@ pub use crate::protocol::sse::fuzz::sse;
 pub use crate::routing::fuzz::path;
 pub use crate::safety::decode::fuzz::decode;
 pub use crate::safety::inflate::fuzz::inflated;
+pub use crate::safety::screen::fuzz::{edits, tokens};
+pub use crate::safety::stream::fuzz::stream;
 
 #[cfg(test)]
 mod tests;

@@ -14,19 +14,22 @@ use std::sync::Arc;
 
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::{Authenticated, Identity};
+use crate::reason::Reason;
 
 pub mod catalogue;
 mod custom;
 pub(crate) mod decode;
 pub mod detectors;
 mod form;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fuzz;
 pub mod hyperscan;
 pub mod inflate;
 pub mod redact;
 pub mod risk;
 pub mod rules;
 pub mod scanner;
-mod screen;
+pub(crate) mod screen;
 mod shapes;
 pub mod stream;
 pub mod tokenise;
@@ -87,10 +90,22 @@ pub struct Evidence {
     pub score: u8,
     /// `safety.block_score` would refuse it, if it did more than observe.
     pub would_block: bool,
+    /// Numbers of a JSON body that became strings, because what is written in their place is none.
+    pub numbers_to_text: u32,
+    /// Why some of it was not searched and passed all the same, as its route says.
+    pub unscreened: Option<Reason>,
+}
+
+impl Evidence {
+    /// What passed without being searched.
+    pub(super) fn unscreened(reason: Reason) -> Self {
+        Self { unscreened: Some(reason), ..Self::default() }
+    }
 }
 
 /// No finding, no evidence.
-pub static NO_EVIDENCE: Evidence = Evidence { places: Vec::new(), score: 0, would_block: false };
+pub static NO_EVIDENCE: Evidence =
+    Evidence { places: Vec::new(), score: 0, would_block: false, numbers_to_text: 0, unscreened: None };
 
 /// Most places that a record names for one direction: enough to find the field, too few to be a copy of the document.
 pub const PLACES_MAX: usize = 8;
@@ -113,6 +128,12 @@ pub struct Screened {
 }
 
 impl Screened {
+    /// A request that could not be searched to its end and passes all the same.
+    fn unscreened(auth: Authenticated, reason: Reason) -> Self {
+        let aside = Aside { evidence: Evidence::unscreened(reason), restored: Vec::new() };
+        Self { auth, findings: Vec::new(), aside: Some(Box::new(aside)), edits: Vec::new() }
+    }
+
     /// Who it is.
     #[must_use]
     pub fn identity(&self) -> &Arc<Identity> {

@@ -207,6 +207,8 @@ impl Lines {
         self.strings(",\"policies\":[", request.policies);
         self.findings(",\"findings\":[", request.findings, request.places);
         self.score(",\"score\":", request.score);
+        self.numbers_to_text(",\"numbers_to_text\":", request.numbers_to_text);
+        self.unscreened(",\"unscreened\":", request.unscreened);
         self.would(request.would);
         if let Some(arguments) = request.arguments {
             self.int(",\"arguments\":\"", u64::from(arguments.key_id));
@@ -301,6 +303,8 @@ impl Lines {
         self.raw("}");
         self.findings(",\"response_findings\":[", outcome.findings, outcome.places);
         self.score(",\"response_score\":", outcome.score);
+        self.numbers_to_text(",\"response_numbers_to_text\":", outcome.numbers_to_text);
+        self.unscreened(",\"response_unscreened\":", outcome.unscreened);
         if outcome.edits > 0 {
             self.int(",\"edits\":", u64::from(outcome.edits));
         }
@@ -334,6 +338,20 @@ impl Lines {
     fn score(&mut self, key: &str, score: u8) {
         if score > 0 {
             self.int(key, u64::from(score));
+        }
+    }
+
+    /// How many numbers became strings, if any did.
+    fn numbers_to_text(&mut self, key: &str, count: u32) {
+        if count > 0 {
+            self.int(key, u64::from(count));
+        }
+    }
+
+    /// Why it passed unsearched, if it did.
+    fn unscreened(&mut self, key: &str, reason: Option<Reason>) {
+        if let Some(reason) = reason {
+            self.word(key, reason.code());
         }
     }
 

@@ -403,6 +403,15 @@ pub(super) enum CredentialMode {
 choice!(CredentialMode: "none" => CredentialMode::None, "forward" => CredentialMode::Forward,
     "service" => CredentialMode::Service);
 
+/// `fail` of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fail {
+    Closed,
+    Open,
+}
+
+choice!(Fail: "closed" => Fail::Closed, "open" => Fail::Open);
+
 section! {
     /// `[[route]]`.
     Route {
@@ -421,6 +430,9 @@ section! {
         /// Whether event streams, and text without a length, are screened as they come; elsewhere an answer that
         /// response rules apply to is collected first, and an event stream among those is refused.
         streaming: bool = Toml("false"), "an answer that was seen whole is refused before its first byte left";
+        /// What becomes of content that rules have to see and cannot: refused, or passed on as it is, which the record
+        /// says. Values that a call carried in clear, broken encodings and streams that began are refused all the same.
+        fail: Fail = Toml("\"closed\""), "what nobody looked at is what an attacker would send";
         /// Bytes of a request body.
         body_bytes_max: Option<Size> = Absent, "`listen.body_bytes_max`";
         /// Request content types besides `application/json`.

@@ -11,8 +11,11 @@ use crate::audit::record::{ENTRY_BYTES_MAX, Layer, Refusal, sample, wire};
 use crate::corpora;
 use crate::reason::Reason;
 
-/// Changed seeds per target: a second or two for the slowest.
+/// Changed seeds per target: a second or two for most.
 const CHANGED: usize = 4_000;
+
+/// The same, of a target whose every input is a stream that is screened several times over.
+const CHANGED_STREAMS: usize = 400;
 
 /// Longest input made here, as cargo-fuzz's own default.
 const BYTES_MAX: usize = 4_096;
@@ -22,15 +25,21 @@ type Body = fn(&[u8]);
 /// Runs a target over everything there is for it.
 #[track_caller]
 fn run(name: &str, body: Body, others: Vec<Vec<u8>>) {
+    run_changed(name, body, others, CHANGED);
+}
+
+/// The same, over so many changed seeds.
+#[track_caller]
+fn run_changed(name: &str, body: Body, others: Vec<Vec<u8>>, changed: usize) {
     let seeds = seeds(name);
     let (committed, count) = (seeds.len(), others.len());
     let inputs: Vec<_> = seeds.into_iter().chain(others).collect();
     inputs.iter().for_each(|input| try_one(name, body, input));
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..CHANGED {
+    for _ in 0..changed {
         try_one(name, body, &random.changed(&inputs));
     }
-    println!("{name}: {committed} seeds, {count} other inputs, {CHANGED} changed at random");
+    println!("{name}: {committed} seeds, {count} other inputs, {changed} changed at random");
 }
 
 #[track_caller]
@@ -145,12 +154,48 @@ fn json() {
     run("json", super::json, Vec::new());
 }
 
-#[test]
-fn sse() {
+/// Recorded event streams, behind these bytes.
+fn streams(head: &[u8]) -> Vec<Vec<u8>> {
     let records = corpora::records("llm/recorded_openai_exchanges.jsonl").unwrap_or_default();
     let streams = records.iter().filter(|record| record["streaming"] == true);
     let bodies = streams.filter_map(|record| record["response"]["body"].as_str());
-    run("sse", super::sse, bodies.map(|body| [&[7], body.as_bytes()].concat()).collect());
+    bodies.map(|body| [head, body.as_bytes()].concat()).collect()
+}
+
+#[test]
+fn sse() {
+    run("sse", super::sse, streams(&[7]));
+}
+
+#[test]
+fn stream() {
+    let texts = ["pii/presidio_recognizer_tests.jsonl", "pii/secrets_gitleaks.jsonl"];
+    let texts = texts.into_iter().flat_map(|file| members(file, "text", Some(1)));
+    let texts = texts.map(|text| [&[1, 40], &text[1..]].concat());
+    run_changed("stream", super::stream, streams(&[0, 200]).into_iter().chain(texts).collect(), CHANGED_STREAMS);
+}
+
+/// The labelled texts, behind a byte that says what becomes of them: raw, and as JSON.
+fn texts() -> Vec<Vec<u8>> {
+    let files =
+        ["pii/presidio_recognizer_tests.jsonl", "pii/presidio_evaluator_generated.jsonl", "pii/secrets_gitleaks.jsonl"];
+    let raw: Vec<_> = files.into_iter().flat_map(|file| members(file, "text", Some(2))).collect();
+    let quoted = |text: &Vec<u8>| {
+        let text = serde_json::Value::from(String::from_utf8_lossy(&text[1..]));
+        [&[0], text.to_string().as_bytes()].concat()
+    };
+    let json: Vec<_> = raw.iter().map(quoted).collect();
+    raw.into_iter().chain(json).collect()
+}
+
+#[test]
+fn edits() {
+    run("edits", super::edits, texts());
+}
+
+#[test]
+fn tokens() {
+    run("tokens", super::tokens, texts());
 }
 
 #[test]

@@ -69,6 +69,7 @@ pub(super) fn route(audience: &[&str]) -> Route {
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        fails_open: false,
         streaming: false,
     }
 }

@@ -221,10 +221,21 @@ impl Governed {
             return Ok(Handling::Stream);
         }
         if !empty && (coded == Coded::Unknown || response.status == 206 || !readable) {
-            return Err(Reason::ResponseUnscannable);
+            return self.unread().map(|()| Handling::Pass);
         }
         self.coding = if let Coded::In(coding) = coded { Some(coding).filter(|_| !empty) } else { None };
         Ok(Handling::Whole)
+    }
+
+    /// The answer cannot be read: whether it passes all the same.
+    fn unread(&mut self) -> Result<(), Reason> {
+        let rules = self.trail.settings().rules.response(self.trail.scope());
+        let in_clear = self.ready.tool_list.is_none() && self.trail.restored.is_empty();
+        if in_clear && rules.is_some_and(|rules| rules.fails_open()) {
+            self.evidence = Evidence { unscreened: Some(Reason::ResponseUnscannable), ..Evidence::default() };
+            return Ok(());
+        }
+        Err(Reason::ResponseUnscannable)
     }
 
     /// How an answer is screened as it comes, if its route lets answers stream and it is one that does.
@@ -244,7 +255,8 @@ impl Governed {
     pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
         let config = &self.trail.snapshot.settings.config;
         let (route, upstream) = (&config.routes[self.route], &config.upstreams[self.ready.upstream]);
-        routing::write_response_headers(response, route, upstream, self.is_screened(), out).map_err(|e| e.reason())?;
+        let screened = self.is_screened() && self.evidence.unscreened.is_none();
+        routing::write_response_headers(response, route, upstream, screened, out).map_err(|e| e.reason())?;
         write::header(out, "x-request-id", &self.trail.id.text());
         if let Some(limit) = &self.ready.limit {
             usage::write_rate_limit_policy(begin(out, "RateLimit-Policy"), limit);
@@ -336,7 +348,7 @@ pub fn screen_answer(
         Err(_) if content.is_empty() => Body::Empty,
         // Read as raw bytes, its escapes would hide what they spell.
         Err(error) if governed.kind == ContentKind::Json || is_unread_json(&error) => {
-            return Err(Reason::ResponseUnscannable);
+            return governed.unread().map(|()| Screening::AsIs);
         }
         Err(_) => Body::Raw(content),
     };

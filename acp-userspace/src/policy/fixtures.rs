@@ -102,6 +102,7 @@ pub(crate) fn route(index: usize, path: &str, scopes: &[&str], tools: Vec<Arc<To
         response_headers: Vec::new(),
         cookies: false,
         half_close: false,
+        fails_open: false,
         streaming: false,
     }
 }

@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::scanner::{Anchor, Candidate};
 use crate::config::resolved::Detector;
-use context::Context;
+use context::{Context, Topic};
 use digits::Window;
 use national::By;
 use words::Announced;
@@ -169,6 +169,8 @@ pub(super) fn examine(
         Anchor::Coded => hit(codes::coded(text, key, end)),
         Anchor::Pairs => hit(codes::pairs(text, key, end)),
         Anchor::Token => hit(codes::token(text, key, end)),
+        // An anchor may end behind the text it begins in.
+        Anchor::Secret(_) | Anchor::Word(_) if text.get(..end).is_none_or(context::ends_in_placeholder) => {}
         Anchor::Secret(anchor) => {
             let secret = secrets::find(text, key, anchor.into(), end);
             hit(secret.map(|secret| Hit::new(secret.kind, secret.range, secret.confidence)));
@@ -245,10 +247,23 @@ pub(super) fn examine_member(
     wanted: Detectors,
     mut report: impl FnMut(Detector, Range<usize>, u8),
 ) {
-    if let (Anchor::Word(word), Some(said)) = (candidate.anchor, key.as_bytes().get(..candidate.end as usize)) {
+    if let (Anchor::Word(word), Some(said)) = (candidate.anchor, key.as_bytes().get(..candidate.end as usize))
+        && !context::ends_in_placeholder(said)
+    {
         let announced = Announced { text, from: 0, said, name: Some(key) };
         words::examine(&announced, word, wanted, &mut report);
     }
+}
+
+/// Whether the name of a member speaks of what this detector finds.
+pub(super) fn names(key: &str, detector: Detector) -> bool {
+    let topic = match detector {
+        Detector::UsSsn => Some(Topic::SocialSecurity),
+        Detector::CreditCard => Some(Topic::Card),
+        Detector::Phone => Some(Topic::Phone),
+        other => national::FORMS.iter().find(|form| form.detector == other).map(|form| form.topic),
+    };
+    topic.is_some_and(|topic| Context::new(b"", 0, Some(key)).says(topic))
 }
 
 /// What a detector found at the beginning of a window.

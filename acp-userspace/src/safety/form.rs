@@ -41,7 +41,9 @@ pub fn screen_form(
     let beside = screen::screen_response(caller, &Content { body: Body::Empty, ..*content }, rules, &[], scan)?;
     total.add(&beside.findings, beside.evidence, rules).map_err(|reason| refused(reason, &total))?;
     let whole = Content::body(Body::Raw(body));
-    screen::look(&whole, rules, &[], scan)?;
+    if let Err(refused) = screen::look(&whole, 0, rules, &[], scan) {
+        return if rules.fails_open() { Ok(Screened::unscreened(auth, refused.reason)) } else { Err(refused) };
+    }
     let text = screen::act(caller, &whole, rules, scan, |_, range| kind_at(range) != Some(PartKind::Json))?;
     total.add(&text.findings, text.evidence, rules).map_err(|reason| refused(reason, &total))?;
     if text.edits.iter().any(|edit| kind_at(&edit.range) == Some(PartKind::Other)) {
@@ -61,8 +63,8 @@ pub fn screen_form(
         }));
     }
     edits.sort_by_key(|edit| edit.range.start);
-    let aside = Aside { evidence: total.evidence, restored: Vec::new() };
-    let aside = if total.findings.is_empty() { None } else { Some(Box::new(aside)) };
+    let said = !total.findings.is_empty() || total.evidence.unscreened.is_some();
+    let aside = said.then(|| Box::new(Aside { evidence: total.evidence, restored: Vec::new() }));
     Ok(Screened { auth, findings: total.findings, aside, edits })
 }
 

@@ -15,6 +15,8 @@ use super::Edit;
 use crate::config::resolved::{ContentAction, Detector};
 use crate::protocol::json::{Document, Kind, Node, Pointers, write_string};
 
+/// What stands before the label where a value was redacted.
+pub(in crate::safety) const PLACEHOLDER: &str = "[REDACTED:";
 /// Characters that a mask leaves.
 const MASK_KEEPS: usize = 4;
 
@@ -60,7 +62,7 @@ pub(super) fn placeholder(action: ContentAction, detector: Detector, original: &
         let kept = original.char_indices().nth(stars).map_or("", |(at, _)| &original[at..]);
         return "*".repeat(stars) + kept;
     }
-    format!("[REDACTED:{}]", detector.label())
+    format!("{PLACEHOLDER}{}]", detector.label())
 }
 
 /// Edits of a raw body.

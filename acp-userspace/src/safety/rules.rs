@@ -114,6 +114,8 @@ pub struct RouteRules {
     /// Forms of the operator's own that are wanted, and all of them.
     custom: Box<[CustomDetector]>,
     forms: Arc<[CustomDetector]>,
+    /// Whether what cannot be searched passes.
+    fails_open: bool,
 }
 
 /// What all calls share.
@@ -218,15 +220,18 @@ impl Table {
             cells: Vec::new(),
             sets: Vec::new(),
         };
-        let mut known: HashMap<Vec<usize>, u32> = HashMap::new();
+        let mut known: HashMap<(Vec<usize>, bool), u32> = HashMap::new();
         let mut row = |table: &mut Self, route: &Route, tool: Option<&str>| {
             let at = (table.cells.len() / columns) as u32;
             for tenant in &groups.names {
                 let names = ScopeNames { route: &route.name, tool, tenant: tenant.as_deref().unwrap_or_default() };
                 let apply = applicable(&config.rules, &names, tenant.is_some(), direction);
                 let next = known.len() as u32;
-                let set = *known.entry(apply).or_insert_with_key(|apply| {
-                    table.sets.push(RouteRules::resolve(config, apply.iter().map(|rule| &config.rules[*rule]), tools));
+                let set = *known.entry((apply, route.fails_open)).or_insert_with_key(|(apply, fails_open)| {
+                    let rules = apply.iter().map(|rule| &config.rules[*rule]);
+                    table
+                        .sets
+                        .push(RouteRules { fails_open: *fails_open, ..RouteRules::resolve(config, rules, tools) });
                     next
                 });
                 table.cells.push(set);
@@ -323,11 +328,12 @@ impl RouteRules {
             tokens: tools.tokens.clone(),
             custom: wanted_of(&tools.forms, wanted),
             forms: Arc::clone(&tools.forms),
+            fails_open: false,
         }
     }
 
     /// These rules, and one more that makes tokens of everything of these types: for answers to calls that carried such
-    /// values in clear.
+    /// values in clear. What cannot be searched for those never passes.
     pub(super) fn with_tokens_of(&self, types: &[Detector]) -> Self {
         let mut rules = self.clone();
         let mut chosen = std::mem::take(&mut rules.chosen).into_vec();
@@ -338,6 +344,7 @@ impl RouteRules {
         rules.wanted = Detector::ALL.into_iter().filter(looked_for).collect();
         rules.chosen = chosen.into();
         rules.custom = wanted_of(&rules.forms, rules.wanted);
+        rules.fails_open = false;
         rules
     }
 
@@ -367,6 +374,12 @@ impl RouteRules {
     pub(super) fn alters(&self) -> bool {
         let acts = |chosen: &Chosen| chosen.enforced.0.iter().any(|step| step.action > ContentAction::Flag);
         self.block_score.is_some_and(|(_, mode)| mode == Mode::Enforce) || self.chosen.iter().any(acts)
+    }
+
+    /// Whether what cannot be searched passes as it is, and the record says so.
+    #[must_use]
+    pub fn fails_open(&self) -> bool {
+        self.fails_open
     }
 
     /// The engine, unless nothing is looked for.
@@ -413,6 +426,7 @@ pub(super) mod tests {
             response_headers: Vec::new(),
             cookies: false,
             half_close: false,
+            fails_open: false,
             streaming: false,
         })
     }

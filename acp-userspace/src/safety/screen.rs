@@ -15,13 +15,15 @@ use super::redact::{self, Change};
 use super::rules::{BLOCK_SCORE_RULE, RouteRules};
 use super::scanner::ScannerError;
 use super::tokenise::{Caller, Restored, TokenRefused, Tokens};
-use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, custom, risk};
+use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
 use crate::protocol::json::{Document, Pointers};
 use crate::reason::Reason;
-pub(super) use search::{Hit, Place, percent_decode};
+pub(super) use search::{Hit, Place, percent_decode, push};
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod search;
 mod tokens;
 
@@ -100,7 +102,8 @@ pub struct ResponseScreened {
 ///
 /// # Errors
 /// [`Reason::ContentBlocked`] when an enforced rule blocks what was found, or an edit it asks for cannot be made, or a
-/// token is not the caller's; [`Reason::ScannerFailed`] when not everything could be searched.
+/// token is not the caller's; [`Reason::ScannerFailed`] when not everything could be searched, unless the route lets that
+/// pass.
 pub fn screen(
     auth: Authenticated,
     caller: &Caller<'_>,
@@ -112,7 +115,10 @@ pub fn screen(
         Some(tokens) => tokens::presented(tokens, caller, content)?,
         None => Presented::default(),
     };
-    look(content, rules, &[], scan)?;
+    if let Err(refused) = look(content, 0, rules, &[], scan) {
+        let opens = rules.fails_open() && presented.is_empty();
+        return if opens { Ok(Screened::unscreened(auth, refused.reason)) } else { Err(refused) };
+    }
     let ResponseScreened { findings, evidence, edits } = decide(caller, content, rules, &presented, scan)?;
     let restored = presented.into_restored();
     let aside = if findings.is_empty() { None } else { Some(Box::new(Aside { evidence, restored })) };
@@ -137,13 +143,18 @@ pub fn screen_response(
         own = rules.with_tokens_of(&restored.iter().map(|restored| restored.detector).collect::<Vec<_>>());
         &own
     };
-    look(content, rules, restored, scan)?;
+    if let Err(refused) = look(content, 0, rules, restored, scan) {
+        let evidence = Evidence::unscreened(refused.reason);
+        return if rules.fails_open() { Ok(ResponseScreened { evidence, ..Default::default() }) } else { Err(refused) };
+    }
     decide(caller, content, rules, &Presented::default(), scan)
 }
 
-/// Searches `content`; what was found stays in `scan` until [`act`] has decided on it.
+/// Searches `content`; what was found stays in `scan` until [`act`] has decided on it. Of a raw body that goes on, what
+/// lies before `from` was decided before: matches that would depend on those before them are counted from there.
 pub(super) fn look(
     content: &Content<'_>,
+    from: usize,
     rules: &RouteRules,
     restored: &[Restored],
     scan: &mut Scan,
@@ -152,18 +163,8 @@ pub(super) fn look(
         scan.hits.clear();
         return Ok(());
     }
-    search_all(content, rules, scan).map_err(ContentRefused::failed)?;
-    tokens::again(restored, content, rules, scan).map_err(ContentRefused::failed)
-}
-
-/// Fills the scan's hits with everything that the rules look for, the types of one's own among it.
-fn search_all(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> Result<(), ScannerError> {
-    scan.search(content, rules)?;
-    if !rules.custom().is_empty() {
-        custom::search(rules.custom(), content, &mut scan.hits)?;
-        search::resolve(&mut scan.hits, rules);
-    }
-    Ok(())
+    scan.search(content, from, rules).map_err(ContentRefused::failed)?;
+    tokens::again(restored, content, from, rules, scan).map_err(ContentRefused::failed)
 }
 
 /// Where [`look`] found something in a raw body, in order.
@@ -222,7 +223,7 @@ pub fn find(text: &[u8], rules: &RouteRules, scan: &mut Scan) -> Result<Vec<Matc
         return Ok(Vec::new());
     }
     let content = Content::body(Body::Raw(text));
-    search_all(&content, rules, scan)?;
+    scan.search(&content, 0, rules)?;
     let found = |hit: &Hit| Match {
         detector: hit.detector,
         range: hit.range.clone(),
@@ -268,7 +269,8 @@ fn decide(
     let (findings, places) = (presented.tally(hits, rules), presented.places(hits, content));
     let score = risk::score(&findings);
     let exceeded = rules.block_score().filter(|(bound, _)| score >= *bound).map(|(_, mode)| mode);
-    let evidence = Evidence { places, score, would_block: exceeded == Some(Mode::Observe) };
+    let would_block = exceeded == Some(Mode::Observe);
+    let mut evidence = Evidence { places, score, would_block, ..Evidence::default() };
     let refuse = |rule: &str| ContentRefused {
         reason: Reason::ContentBlocked,
         findings: findings.clone(),
@@ -284,6 +286,9 @@ fn decide(
             (_, Place::Node(node)) => node,
             (_, Place::Raw) => 0,
         };
+        // What would keep the end of a value would keep that of every part.
+        let keeps = hit.is_part && matches!(action, ContentAction::Mask | ContentAction::Pseudonymize);
+        let action = if keeps { ContentAction::Redact } else { action };
         let (range, rule) = (hit.range.clone(), Arc::clone(rule));
         changes.push(Change { node, range, detector: hit.detector, action, rule, text: String::new() });
     }
@@ -299,6 +304,11 @@ fn decide(
         Body::Raw(_) => redact::raw(&changes),
         Body::Empty | Body::Form(_) => Vec::new(),
     };
+    if let Body::Json(document) = content.body {
+        let became_text =
+            |edit: &&Edit| edit.bytes.starts_with(b"\"") && !document.original()[edit.range.start..].starts_with('"');
+        evidence.numbers_to_text = edits.iter().filter(became_text).count() as u32;
+    }
     Ok(ResponseScreened { findings, evidence, edits })
 }
 

@@ -30,7 +30,10 @@ use crate::protocol::sse::Events;
 use crate::reason::Reason;
 use held::Queue;
 use text::Text;
+use undecided::Reach;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod held;
 mod text;
 mod undecided;
@@ -84,9 +87,9 @@ impl<'t> Tools<'t> {
 }
 
 impl Judge<'_> {
-    /// Searches `content`.
-    fn look(&mut self, content: &Content<'_>, total: &mut Total) -> Result<(), StreamRefused> {
-        let looked = screen::look(content, &self.rules, self.restored, self.scan);
+    /// Searches `content`, what is decided of which ends at `from`.
+    fn look(&mut self, content: &Content<'_>, from: usize, total: &mut Total) -> Result<(), StreamRefused> {
+        let looked = screen::look(content, from, &self.rules, self.restored, self.scan);
         looked.map_err(|refused| total.refuse(refused).into())
     }
 
@@ -103,10 +106,12 @@ impl Judge<'_> {
         Ok(screened.edits)
     }
 
-    /// Whether something that is looked for may be plain words alone.
-    fn phrases(&self) -> bool {
+    /// What detectors may do.
+    fn reach(&self) -> Reach {
         let wanted = self.rules.wanted();
-        !self.restored.is_empty() || Detector::ALL.into_iter().any(|one| wanted.contains(one) && is_phrase(one))
+        let phrases = Detector::ALL.into_iter().any(|one| wanted.contains(one) && is_phrase(one));
+        let longest = self.restored.iter().map(|restored| restored.value.len()).max();
+        Reach { phrases: phrases || longest.is_some(), longest: longest.unwrap_or_default() }
     }
 }
 

@@ -56,6 +56,8 @@ impl Total {
                 self.evidence.places.push(place);
             }
         }
+        self.evidence.unscreened = self.evidence.unscreened.or(evidence.unscreened);
         self.evidence.score = risk::score(&self.findings);
+        self.evidence.numbers_to_text = self.evidence.numbers_to_text.saturating_add(evidence.numbers_to_text);
     }
 }

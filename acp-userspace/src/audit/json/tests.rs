@@ -54,6 +54,7 @@ fn need_b13_intent_and_outcome_read_as_one_record() {
         "labels": ["patient"], "policies": ["scope:crm/contacts"],
         "findings": [{"type": "email", "count": 2, "confidence": 95, "action": "redact",
             "at": ["#/to/0/\\u{1b}[2J #########"]}], "score": 28,
+        "numbers_to_text": 1, "unscreened": "scanner_failed",
         "would": [{"layer": "usage", "rule": "user", "reason": "rate_limited"}],
         "arguments": "1:05050505050505050505050505050505", "price_microusd": 2000,
         "config": "0101010101010101", "policy": "0202020202020202", "keys": 4, "generation": 6,

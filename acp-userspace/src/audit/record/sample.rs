@@ -46,7 +46,13 @@ pub(crate) fn finding() -> Finding {
 /// Where the finding lies; its key is hostile.
 pub(crate) fn evidence() -> Evidence {
     let place = "#/to/0/\u{1b}[2J 078-05-1120".to_owned();
-    Evidence { places: vec![FoundAt { detector: Detector::Email, place }], score: 28, would_block: false }
+    Evidence {
+        places: vec![FoundAt { detector: Detector::Email, place }],
+        score: 28,
+        would_block: false,
+        numbers_to_text: 1,
+        unscreened: Some(Reason::ScannerFailed),
+    }
 }
 
 pub(crate) fn outcome() -> Outcome<'static> {

@@ -38,7 +38,7 @@ const ATTACHED: u8 = 5;
 pub const MARK_BYTES_MAX: usize = 16;
 
 /// Changes whenever the meaning of a stored byte does.
-const WIRE_VERSION: u64 = 2;
+const WIRE_VERSION: u64 = 3;
 
 /// Names the layout: the wire version and every enum that is stored by number.
 #[must_use]
@@ -90,6 +90,10 @@ pub struct RequestView<'a> {
     pub places: Places<'a>,
     /// How grave they are.
     pub score: u8,
+    /// Numbers that became strings.
+    pub numbers_to_text: u32,
+    /// Why it passed unsearched.
+    pub unscreened: Option<Reason>,
     /// Would-be decisions.
     pub would: WouldBes<'a>,
     /// Keyed digest of the arguments.
@@ -150,6 +154,8 @@ pub struct OutcomeView<'a> {
     pub findings: Findings<'a>,
     pub places: Places<'a>,
     pub score: u8,
+    pub numbers_to_text: u32,
+    pub unscreened: Option<Reason>,
     pub upstream_ns: u64,
     pub total_ns: u64,
     pub edits: u32,
@@ -271,7 +277,8 @@ fn decode_request<'a>(r: &mut Reader<'a>, sent: bool) -> Option<RequestView<'a>>
     let versions = r.versions()?;
     let latency = r.latency()?;
     let fate = if sent { decode_sent(r)? } else { decode_refused(r)? };
-    let (score, findings, places) = (r.u8()?, r.findings()?, r.places()?);
+    let (score, numbers_to_text, unscreened) = (r.u8()?, r.u32()?, r.unscreened()?);
+    let (findings, places) = (r.findings()?, r.places()?);
     let (policies, labels) = (r.texts()?, r.texts()?);
     let would = r.would()?;
     Some(RequestView {
@@ -288,6 +295,8 @@ fn decode_request<'a>(r: &mut Reader<'a>, sent: bool) -> Option<RequestView<'a>>
         findings,
         places,
         score,
+        numbers_to_text,
+        unscreened,
         would,
         arguments,
         price_microusd,
@@ -327,7 +336,8 @@ fn decode_outcome<'a>(r: &mut Reader<'a>) -> Option<OutcomeView<'a>> {
     let (upstream_ns, total_ns) = (r.u64()?, r.u64()?);
     let edits = r.u32()?;
     let upstream = r.text()?;
-    let (score, findings, places) = (r.u8()?, r.findings()?, r.places()?);
+    let (score, numbers_to_text, unscreened) = (r.u8()?, r.u32()?, r.unscreened()?);
+    let (findings, places) = (r.findings()?, r.places()?);
     Some(OutcomeView {
         request_id,
         now,
@@ -340,6 +350,8 @@ fn decode_outcome<'a>(r: &mut Reader<'a>) -> Option<OutcomeView<'a>> {
         findings,
         places,
         score,
+        numbers_to_text,
+        unscreened,
         upstream_ns,
         total_ns,
         edits,

@@ -85,6 +85,7 @@ fn route(
         scopes: texts(&raw.scopes),
         audience: texts(&raw.audience),
         streaming: *raw.streaming,
+        fails_open: *raw.fail == raw::Fail::Open,
         tools: tool::tools(raw, tools_before, found),
         body_bytes_max: body_bytes_max(raw, listen, found),
         content_types: content_types(&raw.content_types, found),

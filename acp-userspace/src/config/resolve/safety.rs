@@ -51,7 +51,7 @@ pub(super) fn safety(
         "never acts: without a [[safety.rule]] nothing is looked for".to_owned()
     });
     let detectors = custom::detectors(raw, found);
-    check_custom(raw, &rules, world, found);
+    check_custom(raw, found);
     let tokens = tokens::tokens(raw, &rules, files, found);
     let detokenize = tokens::permits(raw, world, found);
     SafetyConfig { rules, block_score, score_mode: *raw.score_mode, detectors, tokens, detokenize }
@@ -110,22 +110,12 @@ pub(super) fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Dete
     detectors
 }
 
-/// Custom types that have no form, and those that would have to be found in streams: a form has no bound on what may
-/// still become a match that a piece could wait for.
-fn check_custom(raw: &raw::Safety, rules: &[SafetyRule], world: &World<'_>, found: &mut Collector) {
-    for (rule, raw_rule) in rules.iter().zip(raw.rule.iter()) {
-        for name in
-            raw_rule.detect.iter().filter(|name| Detector::CUSTOM.iter().any(|custom| custom.name() == name.value))
-        {
-            found.expect(raw.detector.iter().any(|form| form.r#type.value == name.value), &name.at, || {
-                "is never found: no [[safety.detector]] has this type".to_owned()
-            });
-        }
-        let custom = raw.detector.iter().any(|form| rule.detect.iter().any(|one| one.name() == form.r#type.value));
-        let streams = world.routes.iter().any(|route| route.streaming && world.meets(raw_rule, route));
-        found.expect(rule.direction == Direction::Request || !custom || !streams, &raw_rule.direction.at, || {
-            "would have to find custom types in event streams; write direction = \"request\", or name other routes"
-                .to_owned()
+/// Custom types that have no form.
+fn check_custom(raw: &raw::Safety, found: &mut Collector) {
+    let custom = |name: &&Key<String>| Detector::CUSTOM.iter().any(|custom| custom.name() == name.value);
+    for name in raw.rule.iter().flat_map(|rule| rule.detect.iter()).filter(custom) {
+        found.expect(raw.detector.iter().any(|form| form.r#type.value == name.value), &name.at, || {
+            "is never found: no [[safety.detector]] has this type".to_owned()
         });
     }
 }

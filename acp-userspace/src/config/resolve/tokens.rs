@@ -92,12 +92,7 @@ fn permit(
     });
     for tool in raw.tools.iter() {
         let of = |route: &&Arc<Route>| route.tools.iter().any(|known| *known.name == *tool.value);
-        match world.routes.iter().find(of) {
-            None => found.add(&tool.at, format!("{:?} is no tool", tool.value)),
-            Some(route) => found.expect(!route.streaming, &tool.at, || {
-                "answers with event streams, in which values would not become tokens again".to_owned()
-            }),
-        }
+        found.expect(world.routes.iter().any(|route| of(&route)), &tool.at, || format!("{:?} is no tool", tool.value));
     }
     for pointer in raw.pointers.iter() {
         found.expect(pointer.is_empty() || pointer.starts_with('/'), &pointer.at, || {

@@ -61,6 +61,8 @@ pub struct Route {
     pub audience: Vec<String>,
     /// Whether event streams, and text without a length, are screened as they come.
     pub streaming: bool,
+    /// Whether content that rules cannot see passes as it is.
+    pub fails_open: bool,
     /// Tools, in file order.
     pub tools: Vec<Arc<Tool>>,
     /// Bytes of a body.

@@ -3,8 +3,9 @@ use regex::bytes::Regex;
 use super::*;
 use crate::config::resolved::{ContentAction, SafetyConfig, SafetyRule};
 use crate::protocol::json::{Limits, Walker};
+use crate::reason::Reason;
 use crate::safety::tokenise::tests::with_caller;
-use crate::safety::{Evidence, RuleSet, Scan, rules::tests::route, screen_response, splice, validators};
+use crate::safety::{Evidence, FINDINGS_MAX, RuleSet, Scan, rules::tests::route, screen_response, splice, validators};
 
 fn form(detector: Detector, regex: &str, context: &[&str], validator: Option<&str>) -> CustomDetector {
     CustomDetector {
@@ -16,12 +17,15 @@ fn form(detector: Detector, regex: &str, context: &[&str], validator: Option<&st
     }
 }
 
+/// One rule for these forms.
+fn config(detectors: Vec<CustomDetector>, action: ContentAction) -> SafetyConfig {
+    let detect: Vec<_> = detectors.iter().map(|form| form.detector).collect();
+    SafetyConfig { rules: vec![SafetyRule::new("rule", &detect, action)], detectors, ..SafetyConfig::default() }
+}
+
 /// `body` with what these forms find redacted, and the evidence.
 fn redacted(detectors: Vec<CustomDetector>, body: &str) -> (String, Evidence) {
-    let detect: Vec<_> = detectors.iter().map(|form| form.detector).collect();
-    let rules = vec![SafetyRule::new("rule", &detect, ContentAction::Redact)];
-    let rules =
-        RuleSet::compile(&SafetyConfig { rules, detectors, ..SafetyConfig::default() }, &[route(0, "r")]).unwrap();
+    let rules = RuleSet::compile(&config(detectors, ContentAction::Redact), &[route(0, "r")]).unwrap();
     let mut walker = Walker::new();
     let document = walker.walk(body.as_bytes(), &Limits::default()).expect("JSON");
     let content = Content::body(Body::Json(document));
@@ -63,8 +67,25 @@ fn words_and_validators_decide() {
 
 #[test]
 fn more_findings_than_there_is_room_for_are_an_error() {
-    let text = "E12345 ".repeat(FINDINGS_MAX + 1);
-    let forms = [form(Detector::Custom1, "E[0-9]{5}", &[], None)];
-    let content = Content::body(Body::Raw(text.as_bytes()));
-    assert_eq!(search(&forms, &content, &mut Vec::new()), Err(ScannerError::Full));
+    let found = |times| {
+        let text = "E12345 ".repeat(times);
+        let config = config(vec![form(Detector::Custom1, "E[0-9]{5}", &[], None)], ContentAction::Flag);
+        let rules = RuleSet::compile(&config, &[route(0, "r")]).unwrap();
+        let content = Content::body(Body::Raw(text.as_bytes()));
+        let rules = rules.response(0).unwrap();
+        with_caller("idp", |caller| screen_response(caller, &content, rules, &[], &mut Scan::default()))
+            .map(|screened| screened.findings[0].count)
+            .map_err(|refused| refused.reason)
+    };
+    assert_eq!(found(FINDINGS_MAX), Ok(FINDINGS_MAX as u32));
+    assert_eq!(found(FINDINGS_MAX + 1), Err(Reason::ScannerFailed));
+    assert_eq!(found(5 * FINDINGS_MAX), Err(Reason::ScannerFailed));
+}
+
+#[test]
+fn threat_a24_a_form_is_found_in_what_a_text_stands_for() {
+    let employee = || vec![form(Detector::Custom1, "E[0-9]{5}", &[], None)];
+    check(employee(), r#"["by RTEyMzQ1IFNtaXRo, E%31%32345"]"#, r#"["by [REDACTED:CUSTOM1], [REDACTED:CUSTOM1]"]"#);
+    check(employee(), r#"["&#69;12345 E1\u200b2345"]"#, r#"["[REDACTED:CUSTOM1] [REDACTED:CUSTOM1]"]"#);
+    check(employee(), r#"{"E\u0661\u0662345":1}"#, r#"{"[REDACTED:CUSTOM1]":1}"#);
 }

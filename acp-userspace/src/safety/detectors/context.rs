@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use crate::safety::redact::PLACEHOLDER;
+
 /// How far back a word of the same line counts, in bytes: a short clause ("my social security number is").
 const REACH: usize = 48;
 /// How far on a word of the same clause counts, in bytes ("… är mitt personnummer").
@@ -145,7 +147,8 @@ impl<'a> Context<'a> {
         let bit = 1 << topic as u32;
         if asked & bit == 0 {
             let words = &WORDS[topic as usize];
-            let says = has_word(self.key, words) || has_word(self.before(), words);
+            let before = self.start - self.before().len()..self.start;
+            let says = tells(self.key, 0..self.key.len(), words) || tells(self.text, before, words);
             asked |= bit;
             said |= if says { bit } else { 0 };
             self.said.set((asked, said));
@@ -160,7 +163,7 @@ impl<'a> Context<'a> {
         let is_end = |byte: &u8| byte.is_ascii_digit() || b",;:.!?=#|\"\n\t".contains(byte);
         let len = behind.iter().position(is_end).unwrap_or(behind.len());
         let next = behind.get(len).is_some_and(|byte| byte.is_ascii_digit() || b":=#|".contains(byte));
-        !next && has_word(&behind[..len], &WORDS[topic as usize])
+        !next && tells(self.text, end..end + len, &WORDS[topic as usize])
     }
 
     /// Whether nothing names the text.
@@ -194,6 +197,37 @@ fn has_word(text: &[u8], words: &Words) -> bool {
     })
 }
 
+/// Whether one of `words` stands in this part of a text, the labels of placeholders left out: they say what stood
+/// there, not what stands beside it.
+fn tells(text: &[u8], part: Range<usize>, words: &Words) -> bool {
+    let found = &text[part.clone()];
+    has_word(found, words) && (memchr::memchr(b']', found).is_none() || has_word(&without_labels(text, part), words))
+}
+
+/// This part of a text, with blanks for the placeholders that end in it.
+fn without_labels(text: &[u8], part: Range<usize>) -> Vec<u8> {
+    let mut without = text[part.clone()].to_vec();
+    for end in memchr::memchr_iter(b']', &text[part.clone()]).map(|at| part.start + at) {
+        if let Some(open) = open_placeholder(&text[..end]) {
+            without[open.saturating_sub(part.start)..end - part.start].fill(b' ');
+        }
+    }
+    without
+}
+
+/// Whether the last word of `text` is the label of a placeholder.
+pub(super) fn ends_in_placeholder(text: &[u8]) -> bool {
+    text.iter().rposition(u8::is_ascii_alphanumeric).is_some_and(|at| open_placeholder(&text[..=at]).is_some())
+}
+
+/// Where a placeholder begins that has not ended at the end of `text`.
+fn open_placeholder(text: &[u8]) -> Option<usize> {
+    const LABEL_BYTES_MAX: usize = 32;
+    let from = text.len().saturating_sub(PLACEHOLDER.len() + LABEL_BYTES_MAX);
+    let open = from + memchr::memmem::rfind(&text[from..], PLACEHOLDER.as_bytes())?;
+    (!text[open..].contains(&b']')).then_some(open)
+}
+
 /// Whether `text` begins with `word`, and a short word ends there.
 fn begins_with(text: &[u8], word: &[u8]) -> bool {
     let alone = word.len() > 3 || !text.get(word.len()).is_some_and(u8::is_ascii_lowercase);
@@ -203,6 +237,26 @@ fn begins_with(text: &[u8], word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_placeholders_label_is_no_word() {
+        for (text, says) in [
+            ("[REDACTED:PHONE] or ", false),
+            ("[REDACTED:US_BANK_ACCOUNT] phone ", true),
+            ("phone [REDACTED:EMAIL] ", true),
+            ("[REDACTED:PHONE] [REDACTED:PHONE] ", false),
+            ("[ACTED:PHONE] ", true),
+            ("[REDACTED:PHONE and nothing that ends it, phone] ", true),
+        ] {
+            let number = [text, "12345678"].concat();
+            assert_eq!(Context::new(number.as_bytes(), text.len(), None).says(Topic::Phone), says, "{text}");
+            assert_eq!(Context::new(b"12345678", 0, Some(text)).says(Topic::Phone), says, "{text}");
+        }
+        // A label of which the window holds the end alone.
+        let cut = format!("[REDACTED:PHONE]{}12345678", " ".repeat(REACH - 6));
+        assert!(!Context::new(cut.as_bytes(), cut.len() - 8, None).says(Topic::Phone));
+        assert!(ends_in_placeholder(b"[REDACTED:SECRET]: ") && !ends_in_placeholder(b"[REDACTED:SECRET] secret: "));
+    }
 
     #[test]
     fn words_are_found_where_words_begin() {

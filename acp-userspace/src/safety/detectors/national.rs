@@ -22,7 +22,7 @@ pub(super) struct Form {
     pub(super) detector: Detector,
     /// What else has to hold; `None`: nothing, and a word has to speak of it.
     pub(super) rule: Option<Validator>,
-    topic: Topic,
+    pub(super) topic: Topic,
     /// Confidence of it in a text; 0: not taken.
     pub(super) alone: u8,
     /// Confidence where it is the whole of a text that has no name.

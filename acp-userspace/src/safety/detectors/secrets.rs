@@ -14,6 +14,7 @@
 
 use std::ops::Range;
 
+use super::context;
 use crate::config::resolved::Detector as Kind;
 
 mod assignment;
@@ -123,7 +124,7 @@ pub(in crate::safety) fn find(text: &[u8], key: Option<&str>, anchor: usize, end
 
 /// The secret that is the value of the JSON member `key`, if that is a secret's name and the value looks like one.
 pub(in crate::safety) fn assigned(key: &str, value: &[u8]) -> Option<Secret> {
-    assignment::of_member(key, value)
+    if context::ends_in_placeholder(key.as_bytes()) { None } else { assignment::of_member(key, value) }
 }
 
 #[cfg(test)]

@@ -3,22 +3,27 @@
 //! JSON is searched twice at most: the original as it stands, whose structure no anchor crosses, and the unescaped
 //! texts of the strings that hold escapes, of which the long ones are left out of the first search. What
 //! the search names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded
-//! first. Long texts are searched in overlapping blocks. Where the name of a member holds a word that announces values,
+//! first. Long texts are searched in overlapping blocks. Items of arrays are looked at together too (`arrays`). Where the name of a member holds a word that announces values,
 //! its value is looked at too. What a text stands for when it is decoded (`layers`) is searched like the text itself.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{Body, Content};
-use crate::config::resolved::{Detector, Mode};
+use crate::config::resolved::{ContentAction, CustomDetector, Detector, Mode};
 use crate::protocol::json::{Document, Kind, Node};
+use crate::safety::custom;
 use crate::safety::decode::{Budget, Decoder, suspect};
 use crate::safety::detectors::{self, Detectors, secrets, words};
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
 use crate::safety::scanner::{Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
 use crate::safety::shapes::shapes;
+use arrays::Joined;
 
+mod arrays;
 mod layers;
 
 /// Bytes searched at once: what fits the first cache level beside the engine's tables.
@@ -40,6 +45,7 @@ pub struct Scan {
     pub(super) hits: Vec<Hit>,
     decoded: Vec<u8>,
     decoder: Decoder,
+    joined: Joined,
 }
 
 /// One finding's place.
@@ -49,6 +55,8 @@ pub(in crate::safety) struct Hit {
     pub(in crate::safety) place: Place,
     pub(in crate::safety) range: Range<usize>,
     pub(in crate::safety) confidence: u8,
+    /// It is a part of a value only; others lie beside it.
+    pub(in crate::safety) is_part: bool,
 }
 
 /// What a finding lies in.
@@ -69,17 +77,22 @@ pub(in crate::safety) enum Place {
 impl Default for Scan {
     fn default() -> Self {
         let candidates = Candidates::with_room(CANDIDATES_MAX);
-        Self { engine: None, candidates, hits: Vec::new(), decoded: Vec::new(), decoder: Decoder::default() }
+        let (hits, decoded, decoder, joined) = Default::default();
+        Self { engine: None, candidates, hits, decoded, decoder, joined }
     }
 }
 
 impl Scan {
-    /// Fills `hits` with everything the rules look for.
-    pub(super) fn search(&mut self, content: &Content<'_>, rules: &RouteRules) -> Result<(), ScannerError> {
+    /// Fills `hits` with everything the rules look for; of forms in a raw body, what lies behind `from`.
+    pub(super) fn search(
+        &mut self,
+        content: &Content<'_>,
+        from: usize,
+        rules: &RouteRules,
+    ) -> Result<(), ScannerError> {
         self.hits.clear();
-        let wanted = rules.wanted();
         let Some(scanner) = rules.scanner() else { return Err(ScannerError::Engine) };
-        let mut search = self.prepare(scanner, wanted, content)?;
+        let mut search = self.prepare(scanner, (rules, from), content)?;
         match content.body {
             Body::Empty => {}
             Body::Json(document) => {
@@ -87,12 +100,16 @@ impl Scan {
                 search.escaped(document)?;
                 search.members(document)?;
                 search.layers_of_json(document)?;
+                search.arrays(document)?;
             }
             Body::Form(body) => search.encoded(body, Place::Form)?,
             Body::Raw(body) => search.plain(body, Place::Raw)?,
         }
         search.encoded(content.path.as_bytes(), Place::Path)?;
         search.encoded(content.query.unwrap_or_default().as_bytes(), Place::Query)?;
+        if !rules.custom().is_empty() {
+            custom::search(rules.custom(), content, from, &mut self.hits)?;
+        }
         resolve(&mut self.hits, rules);
         if self.hits.len() > FINDINGS_MAX { Err(ScannerError::Full) } else { Ok(()) }
     }
@@ -101,7 +118,7 @@ impl Scan {
     fn prepare<'s>(
         &'s mut self,
         scanner: &Arc<Hyperscan>,
-        wanted: Detectors,
+        (rules, from): (&'s RouteRules, usize),
         content: &Content<'s>,
     ) -> Result<Search<'s>, ScannerError> {
         if !self.engine.as_ref().is_some_and(|(used, _)| Arc::ptr_eq(used, scanner)) {
@@ -110,8 +127,22 @@ impl Scan {
         let Some((scanner, scratch)) = &mut self.engine else { return Err(ScannerError::Engine) };
         let (candidates, hits, decoded) = (&mut self.candidates, &mut self.hits, &mut self.decoded);
         let document = if let Body::Json(document) = content.body { Some(document) } else { None };
-        let (decoder, budget) = (&mut self.decoder, Budget::for_bytes(content.len()));
-        Ok(Search { document, scanner, scratch, candidates, hits, decoded, decoder, budget, wanted })
+        let (decoder, joined, budget) = (&mut self.decoder, &mut self.joined, Budget::for_bytes(content.len()));
+        let (wanted, forms) = (rules.wanted(), rules.custom());
+        Ok(Search {
+            document,
+            scanner,
+            scratch,
+            candidates,
+            hits,
+            decoded,
+            decoder,
+            joined,
+            budget,
+            wanted,
+            forms,
+            from,
+        })
     }
 }
 
@@ -125,9 +156,14 @@ struct Search<'s> {
     hits: &'s mut Vec<Hit>,
     decoded: &'s mut Vec<u8>,
     decoder: &'s mut Decoder,
+    joined: &'s mut Joined,
     /// For all texts together.
     budget: Budget,
     wanted: Detectors,
+    /// Forms of the operator's own, which are looked for in decoded texts here, in all others by [`custom`].
+    forms: &'s [CustomDetector],
+    /// Where the part of a raw body begins that is not decided yet.
+    from: usize,
 }
 
 /// A text that a candidate lies in.
@@ -181,7 +217,7 @@ impl Search<'_> {
             if let Some(secret) = found {
                 let place = Place::Node(node.index());
                 let secrets::Secret { kind: detector, range, confidence } = secret;
-                push(self.hits, Hit { detector, place, range, confidence })?;
+                push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
             }
         }
         Ok(())
@@ -301,7 +337,7 @@ struct Reporter<'h> {
 impl Reporter<'_> {
     fn report(&mut self, detector: Detector, range: Range<usize>, confidence: u8) {
         if self.result.is_ok() {
-            self.result = push(self.hits, Hit { detector, place: self.place, range, confidence });
+            self.result = push(self.hits, Hit { detector, place: self.place, range, confidence, is_part: false });
         }
     }
 }
@@ -322,7 +358,7 @@ fn examine(
     reporter.result.map(|()| base + end)
 }
 
-fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
+pub(in crate::safety) fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
     if hits.len() >= HITS_MAX {
         return Err(ScannerError::Full);
     }
@@ -330,8 +366,8 @@ fn push(hits: &mut Vec<Hit>, hit: Hit) -> Result<(), ScannerError> {
     Ok(())
 }
 
-/// What no rule heeds goes. Nothing is reported twice: what lies within something at least as sure goes, unless a stricter
-/// action is meant for it.
+/// What no rule heeds goes. Nothing is reported twice: findings of one type that overlap are one, and what lies within
+/// something at least as sure goes, unless a stricter action is meant for it.
 pub(super) fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
     let key =
         |hit: &Hit| (hit.place, hit.range.start, std::cmp::Reverse((hit.range.end, hit.confidence)), hit.detector);
@@ -339,16 +375,49 @@ pub(super) fn resolve(hits: &mut Vec<Hit>, rules: &RouteRules) {
     if hits.len() < 2 {
         return;
     }
-    hits.sort_by_key(key);
     let action = |hit: &Hit| rules.action(hit.detector, hit.confidence, Mode::Enforce).map(|(action, _)| action);
-    hits.dedup_by(|hit, kept| {
-        let within = hit.place == kept.place && hit.range.end <= kept.range.end;
-        within && hit.confidence <= kept.confidence && action(hit) <= action(kept)
-    });
+    loop {
+        hits.sort_by_key(key);
+        if !join(hits, action) {
+            return;
+        }
+    }
+}
+
+/// One pass over sorted findings: true when some were joined, which may now cover others.
+fn join(hits: &mut Vec<Hit>, action: impl Fn(&Hit) -> Option<ContentAction>) -> bool {
+    // Those that are kept and reach as far as where we are: few, whatever the number of findings.
+    let (mut open, mut kept, mut joined) = (SmallVec::<[usize; 8]>::new(), 0, false);
+    for at in 0..hits.len() {
+        let hit = &hits[at];
+        open.retain(|other| hits[*other].place == hit.place && hits[*other].range.end > hit.range.start);
+        let covers = |other: &Hit| {
+            let within = hit.range.end <= other.range.end;
+            within && hit.confidence <= other.confidence && action(hit) <= action(other)
+        };
+        if open.iter().any(|other| covers(&hits[*other])) {
+            continue;
+        }
+        match open.iter().copied().find(|other| hits[*other].detector == hit.detector) {
+            Some(same) => {
+                let (end, confidence) = (hit.range.end, hit.confidence);
+                let known = &mut hits[same];
+                (known.range.end, known.confidence) = (known.range.end.max(end), known.confidence.max(confidence));
+                joined = true;
+            }
+            None => {
+                hits.swap(kept, at);
+                open.push(kept);
+                kept += 1;
+            }
+        }
+    }
+    hits.truncate(kept);
+    joined
 }
 
 /// The name of the member a value stands in, directly or in an array.
-fn name(node: Node<'_>) -> Option<&str> {
+pub(super) fn name(node: Node<'_>) -> Option<&str> {
     node.key().or_else(|| node.parent()?.key())?.text()
 }
 

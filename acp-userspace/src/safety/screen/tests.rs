@@ -250,7 +250,7 @@ fn need_b01_an_observed_rule_records_and_lets_pass() {
 #[test]
 fn no_number_is_made_of_two_tokens() {
     for body in
-        [r#"["078-05","1120"]"#, "[4111, 1111, 1111, 1111]", r#"{"4111":"1111 1111 1111"}"#, r#"["a@","b.com"]"#]
+        [r#"["078-05","1120"]"#, "[4111, 1111, 1111, 1111]", r#"{"4111":"1111 1111 1111"}"#, r#"{"a@":"b.com"}"#]
     {
         let (out, found) = edited(body, Redact);
         assert_eq!((out.as_str(), found), (body, 0));
@@ -368,6 +368,64 @@ fn what_is_found_in_stretches_is_what_is_found_in_the_whole() {
 }
 
 #[test]
+fn what_is_found_twice_is_one_finding() {
+    // An address in an address, and one that is told by a word and by its form.
+    for text in
+        ["Tyson Lanoie lives at 6063 124 Kleomenous Street, Aglantzia (Aglangia)", "SSN 078-05-1120 078-05-1120"]
+    {
+        let found =
+            find(text.as_bytes(), rules(Flag, Mode::Enforce).request(0).unwrap(), &mut Scan::default()).unwrap();
+        for (at, one) in found.iter().enumerate() {
+            let twice = |other: &&Match| one.detector == other.detector && other.range.start < one.range.end;
+            assert_eq!(found[at + 1..].iter().find(twice), None, "{found:?}");
+        }
+        assert!(!found.is_empty());
+    }
+    let hit = |detector, range: Range<usize>, confidence| Hit {
+        detector,
+        place: Place::Raw,
+        range,
+        confidence,
+        is_part: false,
+    };
+    use Detector::{Email, Phone, UsSsn};
+    let mut hits = vec![
+        hit(UsSsn, 0..100, 50),
+        hit(Email, 10..20, 90),
+        hit(Phone, 30..40, 40),
+        hit(Phone, 95..105, 40),
+        hit(UsSsn, 99..110, 60),
+    ];
+    search::resolve(&mut hits, rules(Flag, Mode::Enforce).request(0).unwrap());
+    let left: Vec<_> = hits.iter().map(|hit| (hit.detector, hit.range.clone(), hit.confidence)).collect();
+    assert_eq!(left, [(UsSsn, 0..110, 60), (Email, 10..20, 90)]);
+}
+
+/// What cannot be searched passes where the route says so, and never where values have to become tokens again.
+#[test]
+fn a_route_that_fails_open_says_what_passed_unread() {
+    let rule = SafetyRule::new("rule", &Detector::ALL, Redact);
+    let config = SafetyConfig { rules: vec![rule], ..SafetyConfig::default() };
+    let mut open = Arc::try_unwrap(route(0, "open")).expect("nobody else has it");
+    open.fails_open = true;
+    let set = RuleSet::compile(&config, &[Arc::new(open), route(1, "closed")]).expect("compiles");
+    let full = "a@b.co ".repeat(FINDINGS_MAX + 1);
+    let content = Content::body(Body::Raw(full.as_bytes()));
+    let screen = |route: usize, content: &Content<'_>, restored: &[Restored]| {
+        let rules = set.response(route).expect("a route");
+        with_caller("idp", |caller| super::screen_response(caller, content, rules, restored, &mut Scan::default()))
+            .map(|screened| (screened.evidence.unscreened, screened.edits.len()))
+            .map_err(|refused| refused.reason)
+    };
+    assert_eq!(screen(0, &content, &[]), Ok((Some(Reason::ScannerFailed), 0)));
+    assert_eq!(screen(1, &content, &[]), Err(Reason::ScannerFailed));
+    let restored = [Restored { detector: Detector::UsSsn, value: b"078-05-1120".to_vec() }];
+    assert_eq!(screen(0, &content, &restored), Err(Reason::ScannerFailed));
+    let clean = Content::body(Body::Raw(b"to a@b.co"));
+    assert_eq!([screen(0, &clean, &[]), screen(1, &clean, &[])], [Ok((None, 1)), Ok((None, 1))]);
+}
+
+#[test]
 fn requests_keep_their_identity_and_routes_without_rules_pass_unread() {
     let rules = RuleSet::compile(&SafetyConfig::default(), &[route(0, "r")]).unwrap();
     let content = Content::body(Body::Raw(b"078-05-1120"));
@@ -389,6 +447,55 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..5).prop_map(|parts| parts.concat())
 }
 
+/// A body as its kind is: JSON where it is that.
+fn content_of<'w>(walker: &'w mut Walker, body: &'w [u8]) -> Content<'w> {
+    Content::body(walker.walk(body, &Limits::default()).map_or(Body::Raw(body), Body::Json))
+}
+
+/// A line with a value in it, and a word that tells of values: of one line, because a placeholder is shorter than many
+/// values, so that words reach further over it.
+fn sentence() -> impl Strategy<Value = String> {
+    let value = prop::sample::select(vec![
+        "a@b.com",
+        "078-05-1120",
+        "219099999",
+        "4111 1111 1111 1111",
+        "+1 415-555-0132",
+        "12345678",
+        "DE89 3704 0044 0532 0130 00",
+        "tR5!kq9Zw2#v",
+        "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",
+        "MDc4LTA1LTExMjA=",
+        "10.1.2.3",
+        "nothing",
+    ]);
+    let word =
+        prop::sample::select(vec!["", "ssn", "phone", "mrn:", "password =", "secret:", "passport no.", "my card"]);
+    let end = prop::sample::select(vec!["\n", ".\n", ", and\n", ";\r\n"]);
+    (word, value, end).prop_map(|(word, value, end)| format!("{word} {value}{end}"))
+}
+
+/// Every labelled text once redacted.
+#[test]
+fn nothing_is_found_in_the_texts_of_the_corpora_once_they_were_redacted() {
+    let files =
+        ["presidio_recognizer_tests", "presidio_evaluator_generated", "secrets_gitleaks", "secrets_detect_secrets"];
+    let records = files.into_iter().filter_map(|file| crate::corpora::records(&format!("pii/{file}.jsonl"))).flatten();
+    let (mut count, mut left) = (0, Vec::new());
+    for record in records {
+        let text = crate::corpora::member(&record, "text");
+        let edits = screened(&Content::body(Body::Raw(text.as_bytes())), Redact).expect("passes").edits;
+        let mut out = Vec::new();
+        splice(text.as_bytes(), &edits, &mut out).unwrap();
+        let found = screened(&Content::body(Body::Raw(&out)), Redact).expect("passes").findings;
+        count += 1;
+        if !found.is_empty() {
+            left.push(format!("{:?} in {} of {text}", found[0].detector, String::from_utf8_lossy(&out)));
+        }
+    }
+    assert!(left.is_empty(), "{} of {count}:\n{}", left.len(), left.join("\n"));
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let number = prop_oneof![Just(json!(4_111_111_111_111_111_u64)), any::<i64>().prop_map(Value::from)];
     prop_oneof![text().prop_map(Value::from), number, Just(Value::Null)].prop_recursive(4, 24, 4, |inner| {
@@ -401,6 +508,21 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    /// What a rule redacted is gone: whoever looks again finds nothing.
+    #[test]
+    fn nothing_is_found_in_what_was_redacted(parts in prop::collection::vec(sentence(), 0..8), quoted in any::<bool>()) {
+        let text = parts.concat();
+        let body = if quoted { json!({ "note": text }).to_string() } else { text };
+        let mut walker = Walker::new();
+        let before = content_of(&mut walker, body.as_bytes());
+        let edits = screened(&before, Redact).expect("passes").edits;
+        let mut out = Vec::new();
+        splice(body.as_bytes(), &edits, &mut out).unwrap();
+        let mut walker = Walker::new();
+        let found = screened(&content_of(&mut walker, &out), Redact).expect("passes").findings;
+        prop_assert!(found.is_empty(), "{:?} in {}", found, String::from_utf8_lossy(&out));
+    }
+
     #[test]
     fn edits_leave_valid_json_of_the_same_shape(
         value in value(),
@@ -430,4 +552,5 @@ proptest! {
     }
 }
 
+mod arrays;
 mod evasion;

@@ -71,6 +71,7 @@ impl Presented {
             place: Place::Node(*node),
             range: range.clone(),
             confidence: 100,
+            is_part: false,
         });
         if self.opened.is_empty() {
             return found_at(hits, content);
@@ -167,10 +168,11 @@ fn located(
     Ok(all)
 }
 
-/// Values that went out in clear are findings in the answer, whatever surrounds them there.
+/// Values that went out in clear are findings in the answer, whatever surrounds them there; in a raw body, behind `from`.
 pub(super) fn again(
     restored: &[Restored],
     content: &Content<'_>,
+    from: usize,
     rules: &RouteRules,
     scan: &mut Scan,
 ) -> Result<(), ScannerError> {
@@ -181,13 +183,16 @@ pub(super) fn again(
                 memmem::find_iter(text, value).map(|at| at..at + value.len()).take(FINDINGS_MAX + 1).collect();
             if all.len() > FINDINGS_MAX { Err(ScannerError::Full) } else { Ok(all) }
         };
-        let hit = |place, range| Hit { detector: *detector, place, range, confidence: 100 };
+        let hit = |place, range| Hit { detector: *detector, place, range, confidence: 100, is_part: false };
         match content.body {
             Body::Json(document) => {
                 let found = located(document, find)?.into_iter();
                 scan.hits.extend(found.map(|(node, range)| hit(Place::Node(node), range)));
             }
-            Body::Raw(body) => scan.hits.extend(find(body)?.into_iter().map(|range| hit(Place::Raw, range))),
+            Body::Raw(body) => {
+                let found = find(&body[from..])?.into_iter();
+                scan.hits.extend(found.map(|range| hit(Place::Raw, from + range.start..from + range.end)));
+            }
             Body::Empty | Body::Form(_) => {}
         }
         if scan.hits.len() > FINDINGS_MAX {

@@ -139,7 +139,7 @@ impl Queue {
         let content = Content::body(Body::Json(document));
         let is_piece = |index| deltas.pieces.iter().any(|(node, _)| node.index() == index);
         let whole = |node: Option<usize>, _: &_| !node.is_some_and(is_piece);
-        tools.judge.look(&content, total)?;
+        tools.judge.look(&content, 0, total)?;
         let edits = tools.judge.act(&content, total, whole)?;
         held.edits.extend(edits.into_iter().map(|edit| Edit { range: data.places.of(edit.range), ..edit }));
         for (node, id) in deltas.pieces {
@@ -262,7 +262,7 @@ impl Held {
 fn lines(event: &Event<'_>, held: &mut Held, tools: &mut Tools<'_>, total: &mut Total) -> Result<(), StreamRefused> {
     for line in event.lines().filter(|line| line.name != b"data") {
         let content = Content::body(Body::Raw(&event.bytes[line.span.clone()]));
-        tools.judge.look(&content, total)?;
+        tools.judge.look(&content, 0, total)?;
         let edits = tools.judge.act(&content, total, |_, _| true)?;
         let start = line.span.start;
         let placed = |edit: Edit| Edit { range: start + edit.range.start..start + edit.range.end, ..edit };

@@ -281,7 +281,7 @@ fn texts_of_the_corpora_are_screened_alike_whole_and_in_pieces() {
 
 #[track_caller]
 fn check_text(text: &str, places: &[usize]) {
-    for rules in [rules(Redact), rules_of_all()] {
+    for rules in [rules(Redact), rules_of_all(), known::rules_of_forms()] {
         let stream = chat(cut(text, places));
         let outcome = screened_by(StreamKind::Events, [stream.as_bytes()], rules);
         let (expected, found) = whole(text, rules);
@@ -374,3 +374,6 @@ proptest! {
         }
     }
 }
+
+mod bounds;
+mod known;

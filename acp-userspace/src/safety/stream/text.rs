@@ -123,11 +123,11 @@ impl Text {
             return Ok(Vec::new());
         }
         let content = Content::body(Body::Raw(&self.bytes));
-        judge.look(&content, total)?;
+        judge.look(&content, from, total)?;
         let mut to = len;
         if !at_end {
             let found: Vec<Range<usize>> = screen::ranges(judge.scan).collect();
-            to = undecided(&self.bytes, from, judge.phrases(), &found);
+            to = undecided(&self.bytes, from, judge.reach(), &found);
             if len - to > HOLD_BYTES_MAX {
                 if judge.rules.alters() {
                     return Err(StreamRefused { reason: Reason::ResponseUnscannable });
@@ -136,7 +136,7 @@ impl Text {
             }
         }
         let edits = judge.act(&content, total, |_, range| range.start < to && range.end > from)?;
-        let edits = edits.into_iter().map(|edit| self.placed(edit, from)).collect();
+        let edits = edits.into_iter().map(|edit| self.placed(edit, from, total)).collect();
         if let Some(quotes) = &mut self.quotes {
             quotes.pass(&self.bytes[from..to]);
         }
@@ -145,11 +145,12 @@ impl Text {
     }
 
     /// An edit counted from the beginning of the text; what was decided before it stays.
-    fn placed(&self, edit: Edit, from: usize) -> Edit {
+    fn placed(&self, edit: Edit, from: usize, total: &mut Total) -> Edit {
         let Edit { range, mut bytes, pointer } = edit;
         let start = range.start.max(from);
         let quoted = self.quotes.is_none_or(|quotes| quotes.after(&self.bytes[from..start]).open);
         if !quoted {
+            total.evidence.numbers_to_text = total.evidence.numbers_to_text.saturating_add(1);
             bytes.insert(0, b'"');
             bytes.push(b'"');
         }

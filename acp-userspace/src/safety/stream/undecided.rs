@@ -10,7 +10,8 @@
 //! - **Distance.** It lies [`FAR`] bytes behind, and nothing that was found goes over it. A finding that holds a seam is at
 //!   most [`REACH`] bytes long, and is judged by no more than so many behind it. The one exception are keys in PEM form, for
 //!   which the text is searched: nothing behind the first line of one is decided before its last, or before so many
-//!   bytes that no detector reads on.
+//!   bytes that no detector reads on. Where values are looked for as they are, which may be of plain words and long, calm
+//!   does not count either, and the distance is twice the longest.
 //!
 //! So text in plain words is decided word by word, text full of numbers, quotes or code is decided [`FAR`] bytes late,
 //! and only what holds no seam, and numbers without an end, are undecided for longer; [`HOLD_BYTES_MAX`] bounds those.
@@ -38,12 +39,20 @@ const WORD_BYTES_MAX: usize = 32;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
-/// Where the undecided end of `text` begins, not before `decided`. `found` are all findings in it; `phrases` says that
-/// some detector looks for plain words.
-pub(super) fn undecided(text: &[u8], decided: usize, phrases: bool, found: &[Range<usize>]) -> usize {
+/// What is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reach {
+    /// Some of it may be plain words alone.
+    pub(super) phrases: bool,
+    /// Bytes of the longest value that is looked for as it is: such a value may hold seams and be longer than [`REACH`].
+    pub(super) longest: usize,
+}
+
+/// Where the undecided end of `text` begins, not before `decided`. `found` are all findings in it.
+pub(super) fn undecided(text: &[u8], decided: usize, reach: Reach, found: &[Range<usize>]) -> usize {
     let bound = open_block(text, decided).unwrap_or(text.len());
-    let calm = if phrases { None } else { calm(text, bound) };
-    let distant = distant(text, decided, bound, found);
+    let calm = if reach.phrases { None } else { calm(text, bound) };
+    let distant = distant(text, decided, bound.min(text.len().saturating_sub(FAR.max(2 * reach.longest))), found);
     let mut seam = calm.max(distant).unwrap_or(decided);
     // By the rules above no finding goes over it; were one to, it would not be cut.
     for finding in found.iter().rev().filter(|finding| finding.end > decided) {
@@ -84,9 +93,9 @@ fn calm(text: &[u8], bound: usize) -> Option<usize> {
     best
 }
 
-/// The last seam that lies far enough behind and that no finding goes over.
+/// The last seam up to `bound` that no finding goes over.
 fn distant(text: &[u8], decided: usize, bound: usize, found: &[Range<usize>]) -> Option<usize> {
-    let mut at = bound.min(text.len().checked_sub(FAR)?);
+    let mut at = bound;
     while at > decided {
         if let Some(over) = found.iter().find(|finding| finding.start < at && at < finding.end) {
             at = over.start;
@@ -176,10 +185,12 @@ fn open_block(text: &[u8], decided: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const NONE: Reach = Reach { phrases: false, longest: 0 };
+
     /// What of `text` is undecided.
     #[track_caller]
     fn check(text: &str, undecided_part: &str) {
-        let at = undecided(text.as_bytes(), 0, false, &[]);
+        let at = undecided(text.as_bytes(), 0, NONE, &[]);
         assert_eq!(&text[at..], undecided_part, "{text:?}");
     }
 
@@ -208,22 +219,25 @@ mod tests {
     #[test]
     fn anything_is_decided_at_a_distance_but_numbers_and_what_has_no_seam() {
         let code = "let x1 = 7;\n".repeat(100);
-        let at = undecided(code.as_bytes(), 0, false, &[]);
+        let at = undecided(code.as_bytes(), 0, NONE, &[]);
         assert!(code.len() - at >= FAR && code.len() - at < FAR + 12);
         check(&"1 234-567".repeat(200), &"1 234-567".repeat(200));
         check(&"x1".repeat(2000), &"x1".repeat(2000));
         let list = "12,".repeat(1000);
-        assert!(list.len() - undecided(list.as_bytes(), 0, false, &[]) < FAR + 3);
-        assert_eq!(undecided(b"plain words ", 0, true, &[]), 0);
+        assert!(list.len() - undecided(list.as_bytes(), 0, NONE, &[]) < FAR + 3);
+        assert_eq!(undecided(b"plain words ", 0, Reach { phrases: true, longest: 0 }, &[]), 0);
+        let (known, code) = (Reach { phrases: true, longest: 900 }, code.repeat(2));
+        let held = code.len() - undecided(code.as_bytes(), 0, known, &[]);
+        assert!((1800..1812).contains(&held), "a known value may be as long: {held}");
     }
 
     #[test]
     fn a_finding_is_never_cut() {
         let code = "x1 ".repeat(400);
-        let at = undecided(code.as_bytes(), 0, false, &[]);
+        let at = undecided(code.as_bytes(), 0, NONE, &[]);
         let found = [at - 20..at - 15, at - 9..at + 9];
-        assert_eq!(undecided(code.as_bytes(), 0, false, &found), at - 9);
-        assert_eq!(undecided(code.as_bytes(), at - 3, false, &found), at - 3);
+        assert_eq!(undecided(code.as_bytes(), 0, NONE, &found), at - 9);
+        assert_eq!(undecided(code.as_bytes(), at - 3, NONE, &found), at - 3);
     }
 
     #[test]
@@ -231,8 +245,8 @@ mod tests {
         let key = format!("x -----BEGIN PRIVATE KEY-----\n{}", "MIIEvQ1+/A\n".repeat(300));
         check(&key, &key[2..]);
         let ended = format!("{key}-----END PRIVATE KEY-----\n{}", "x1 ".repeat(200));
-        assert!(undecided(ended.as_bytes(), 0, false, &[]) > key.len());
+        assert!(undecided(ended.as_bytes(), 0, NONE, &[]) > key.len());
         let long = format!("{key}{}", "MIIEvQ1+/A\n".repeat(300));
-        assert!(undecided(long.as_bytes(), 0, false, &[]) > key.len());
+        assert!(undecided(long.as_bytes(), 0, NONE, &[]) > key.len());
     }
 }

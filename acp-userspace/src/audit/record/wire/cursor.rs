@@ -4,6 +4,8 @@ use super::*;
 
 /// Most elements of one list.
 const LIST_MAX: usize = 64;
+/// What stands for no reason.
+const NO_REASON: u8 = u8::MAX;
 
 /// Writes an entry. `limit` is the entry's bound; single fields always fit below it (see [`TEXT_BYTES_MAX`]).
 pub(super) struct Writer<'b> {
@@ -173,9 +175,11 @@ impl<'b> Writer<'b> {
         );
     }
 
-    /// Score, findings, places.
+    /// Score, numbers that became strings, why it passed unsearched, findings, places.
     pub(super) fn found(&mut self, findings: &[Finding], evidence: &Evidence) {
         self.u8(evidence.score);
+        self.u32(evidence.numbers_to_text);
+        self.u8(evidence.unscreened.map_or(NO_REASON, |reason| reason as u8));
         self.list(
             findings.iter(),
             |_| lists::FINDING_BYTES,
@@ -328,6 +332,14 @@ impl<'a> Reader<'a> {
             usage: self.u64()?,
             routing: self.u64()?,
         })
+    }
+
+    /// A reason or none.
+    pub(super) fn unscreened(&mut self) -> Option<Option<Reason>> {
+        match self.u8()? {
+            NO_REASON => Some(None),
+            code => Reason::ALL.get(usize::from(code)).copied().map(Some),
+        }
     }
 
     pub(super) fn reason(&mut self) -> Option<Reason> {

@@ -23,7 +23,10 @@ fn an_intent_reads_back_as_it_was_written() {
         assert!(view.policies.eq(intent.policies.iter().map(|p| &**p)));
         assert!(view.findings.eq(intent.findings.iter().copied()));
         let places: Vec<_> = view.places.map(|found| (found.detector, found.place)).collect();
-        assert_eq!((view.score, &*places), (28, &[(Detector::Email, "#/to/0/\\u{1b}[2J #########")][..]));
+        assert_eq!(
+            (view.score, view.numbers_to_text, &*places),
+            (28, 1, &[(Detector::Email, "#/to/0/\\u{1b}[2J #########")][..])
+        );
         assert!(view.would.eq(intent.would.iter().copied()));
         assert_eq!((view.versions, view.latency, view.arguments), (intent.versions, intent.latency, intent.arguments));
         let Fate::Sent { hold_id, parts } = view.fate else { panic!("it was sent") };

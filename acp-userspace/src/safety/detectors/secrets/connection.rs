@@ -54,7 +54,7 @@ fn is_host(host: &[u8]) -> bool {
 }
 
 fn is_password(user: &[u8], password: &[u8]) -> bool {
-    let template = user.contains(&b'{') || user.starts_with(b"$");
+    let template = user.contains(&b'{') || user.starts_with(b"$") || user == b"[REDACTED";
     // CVS has the method first: `:pserver:anoncvs@`.
     let method = user.is_empty() && password.contains(&b':');
     let stands_for_one = template || method || user.eq_ignore_ascii_case(password) || placeholder::is_value(password);

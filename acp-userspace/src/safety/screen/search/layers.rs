@@ -7,6 +7,7 @@
 use super::{Found, Hit, Place, Search, name, push};
 use crate::config::resolved::Detector;
 use crate::protocol::json::{Document, Node};
+use crate::safety::custom;
 use crate::safety::decode::{Layer, suspect};
 use crate::safety::detectors::{self, secrets, words};
 use crate::safety::scanner::{Candidate, Family, Scanner, ScannerError};
@@ -58,10 +59,14 @@ impl Search<'_> {
 
     fn layer(&mut self, layer: &Layer<'_>, text: &[u8], key: Option<&str>, place: Place) -> Result<(), ScannerError> {
         if let Some(range) = layer.hidden().filter(|_| self.wanted.contains(Detector::HiddenText)) {
-            push(self.hits, Hit { detector: Detector::HiddenText, place, range, confidence: HIDDEN })?;
+            push(self.hits, Hit { detector: Detector::HiddenText, place, range, confidence: HIDDEN, is_part: false })?;
         }
         let before = self.hits.len();
         self.each(layer.text, |_| Some(Found { text: layer.text, base: 0, key, place }))?;
+        if !self.forms.is_empty() {
+            let from = if self.from == 0 { 0 } else { behind(layer, self.from) };
+            custom::in_text(self.forms, (layer.text, from), key, place, self.hits)?;
+        }
         if let Some(key) = key {
             self.member(layer, key, place)?;
         }
@@ -78,7 +83,7 @@ impl Search<'_> {
             && let Some(secret) = secrets::assigned(key, layer.text).filter(|secret| self.wanted.contains(secret.kind))
         {
             let secrets::Secret { kind: detector, range, confidence } = secret;
-            push(self.hits, Hit { detector, place, range, confidence })?;
+            push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
         }
         if !self.wanted.words() {
             return Ok(());
@@ -89,13 +94,28 @@ impl Search<'_> {
         for candidate in self.candidates.sorted() {
             let mut pushed = Ok(());
             let mut report = |detector, range, confidence| {
-                pushed = pushed.and_then(|()| push(self.hits, Hit { detector, place, range, confidence }));
+                pushed =
+                    pushed.and_then(|()| push(self.hits, Hit { detector, place, range, confidence, is_part: false }));
             };
             detectors::examine_member(layer.text, key, Candidate { ..*candidate }, self.wanted, &mut report);
             pushed?;
         }
         Ok(())
     }
+}
+
+/// The first byte of a decoded text that came from `from` or from behind it.
+fn behind(layer: &Layer<'_>, from: usize) -> usize {
+    let (mut low, mut high) = (0, layer.text.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if layer.original(middle..middle + 1).start < from {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// `range` of `text`, grown to the characters it lies in.

@@ -1,0 +1,4 @@
+//! See `acp::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| acp::fuzzing::edits(data));
