@@ -28,6 +28,8 @@ mod dev_checks;
 mod encoded;
 #[path = "e2e/forms.rs"]
 mod forms;
+#[path = "e2e/handover.rs"]
+mod handover;
 #[path = "e2e/http_corpus.rs"]
 mod http_corpus;
 #[path = "e2e/ledger.rs"]

@@ -31,6 +31,10 @@ pub use addr::SourceKey;
 pub use ledger::{ConnClosed, SkState, TenantSlot};
 pub use penalty::{Penalty, Verdict, penalty_decide};
 
+/// The version of what programs and gateway agree on: maps, their types, what each side writes. Raised with each change
+/// that an older program or gateway would misunderstand, as a gateway may take over the programs of an earlier one.
+pub const ABI: u32 = 1;
+
 /// Names of the globals that the loader sets before the programs are verified.
 pub mod globals {
     /// `u32`: entries of the worker array in use, at most [`WORKERS_MAX`](crate::steer::WORKERS_MAX).

@@ -11,6 +11,7 @@
 //! locked out. Nothing a client sends unauthenticated starts, lengthens or renews one (THREATS A2). A tier is never
 //! claimed that was not reached: what is missing is said, line by line.
 
+pub mod bequest;
 pub mod book;
 mod bpf;
 mod caps;
@@ -37,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use acp_ebpf::{ConnClosed, Penalty, TenantSlot, addr, ledger};
 
+pub use self::bequest::Bequest;
 pub use self::bpf::{BpfError, BpfPlane};
 pub use self::caps::{PrivilegeError, drop_privileges, keep_file_access};
 pub use self::cgroup::{CgroupError, CgroupNode};
@@ -47,7 +49,7 @@ pub use self::worker::{Live, WorkerPlane};
 use crate::config::resolved::{KernelConfig, KernelMode};
 
 /// How much of the kernel plane is in the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Tier {
     /// Nothing: penalised sources are reset after accept, the ledger is read at close.
     K0,
@@ -182,6 +184,14 @@ pub trait KernelPlane: Send {
     /// If no descriptor is left.
     fn worker(&self, index: u32) -> Result<WorkerPlane, KernelError>;
 
+    /// What the next process needs to go on with the plane; nothing where there is nothing in the kernel.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    fn bequest(&self) -> Result<Bequest, KernelError> {
+        Ok(Bequest::default())
+    }
+
     /// Steers nothing to a worker that died, until [`KernelPlane::worker`] makes its successor.
     fn worker_down(&mut self, index: u32);
 
@@ -227,6 +237,26 @@ pub fn open(
     if config.mode == KernelMode::Required && reached.tier < wanted {
         return Err(KernelError::Required(reached));
     }
+    Ok((plane, reached))
+}
+
+/// Goes on with the plane of another process, as far as it had come.
+///
+/// # Errors
+/// [`KernelError::Required`] as in [`open`], or a map is not what it was said to be.
+pub fn inherit(
+    config: &KernelConfig,
+    bequest: Bequest,
+    reached: Reached,
+) -> Result<(Box<dyn KernelPlane>, Reached), KernelError> {
+    let wanted = if config.interfaces.is_empty() { Tier::K2 } else { Tier::K3 };
+    if config.mode == KernelMode::Required && reached.tier < wanted {
+        return Err(KernelError::Required(reached));
+    }
+    let plane: Box<dyn KernelPlane> = match reached.tier {
+        Tier::K0 => Box::<NonePlane>::default(),
+        tier => Box::new(BpfPlane::inherit(bequest, tier)?),
+    };
     Ok((plane, reached))
 }
 

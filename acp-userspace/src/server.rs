@@ -9,6 +9,8 @@ mod body;
 mod buffers;
 mod carrier;
 mod connection;
+pub mod descriptors;
+pub mod handing;
 mod lanes;
 pub mod listener;
 pub mod live;

@@ -42,6 +42,7 @@ pub use plan::{Plan, budget_key};
 
 use budget::Budgets;
 use subject::Subjects;
+pub use table::Counted;
 use table::{Table, WhenFull};
 
 /// What was counted, charged and leased. Table sizes are fixed at the start; a change of `usage.slots` needs a restart.
@@ -65,6 +66,21 @@ impl Usage {
             subjects: Subjects::new(slots, share),
             budgets: Budgets::new(slots, share),
         })
+    }
+
+    /// What was counted, for a process that takes over: limits and refusals, then calls of the loop guard. Leases are the
+    /// ledger's, and calls in flight there are none.
+    #[must_use]
+    pub fn counted(&self, now: Now) -> [Vec<Counted>; 2] {
+        let now = gcra::ticks(now);
+        [self.limits.counted(now), self.loops.counted(now)]
+    }
+
+    /// Goes on counting where another process left it, in the same boot of the host. What finds no room is forgotten.
+    pub fn go_on(&self, [limits, loops]: &[Vec<Counted>; 2], now: Now) {
+        let now = gcra::ticks(now);
+        self.limits.go_on(limits, now);
+        self.loops.go_on(loops, now);
     }
 
     /// Whether some budget waits for a lease: the ledger store's cue.

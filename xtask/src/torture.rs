@@ -1,4 +1,5 @@
-//! `torture`: the end-to-end test of the gateway's crash safety, with as many kills as one likes.
+//! `torture`: the end-to-end tests of the gateway's crash safety and of its hand-over, with as many kills, or hand-overs
+//! under load, as one likes.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,12 +10,18 @@ use crate::run;
 /// The test, and where it says more about itself.
 const TEST: &str = "torture::threat_a04_after_kills_at_any_moment_log_ledger_upstream_and_clients_agree";
 
+/// The tests of the hand-over, with the programs and without.
+const HAND_OVER_TESTS: &str = "handover::need_b07_hand_overs";
+
 /// How much of it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How often to kill the gateway.
     #[arg(long, default_value_t = 500)]
     kills: u64,
+    /// How often to hand the gateway over instead, under load.
+    #[arg(long, conflicts_with_all = ["kills", "seed", "fsync"])]
+    hand_overs: Option<u64>,
     /// Decides the moments and the requests (default: another each time).
     #[arg(long)]
     seed: Option<u64>,
@@ -36,6 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     cargo.args(["test", "--workspace", "--test", "e2e"]);
     if args.release {
         cargo.arg("--release");
+    }
+    if let Some(count) = args.hand_overs {
+        cargo.args(["--", HAND_OVER_TESTS, "--nocapture", "--test-threads=1"]);
+        cargo.env("ACP_HAND_OVERS", count.to_string());
+        return run::step(&format!("{count} hand-overs under load"), || run::run(&mut cargo));
     }
     cargo.args(["--", "--exact", TEST, "--nocapture"]);
     cargo.env("ACP_TORTURE_KILLS", args.kills.to_string()).env("ACP_TORTURE_SEED", seed.to_string());

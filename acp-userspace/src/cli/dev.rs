@@ -65,6 +65,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let served = Rc::clone(&world);
     let options = Options {
         source: Source::Fixed,
+        relaunch: None,
+        take_over: None,
         tail: (!args.checks).then_some(tail),
         unprivileged: Some(Box::new(move || served.serve())),
     };

@@ -84,7 +84,7 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
         }
         _ => {}
     }
-    let listener = bind_private(path)
+    let listener = bind_private(path, Type::STREAM)
         .and_then(|socket| socket.listen(SOCKET_BACKLOG).map(|()| socket))
         .and_then(|socket| tokio::net::UnixListener::from_std(OwnedFd::from(socket).into()))
         .with_context(|| format!("admin.socket: cannot listen on {}", path.display()))?;
@@ -105,8 +105,8 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
 /// Linux gives the file the mode that the socket has at bind(2) (`unix_bind_bsd` in net/unix/af_unix.c), so it is set
 /// before: the process' umask, which other threads create files under, is left alone. Looked at before anybody can
 /// connect, should a file system disagree.
-fn bind_private(path: &Path) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+pub(super) fn bind_private(path: &Path, kind: Type) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind.nonblocking(), None)?;
     let file = File::from(OwnedFd::from(socket));
     file.set_permissions(Permissions::from_mode(0o600))?;
     let socket = Socket::from(OwnedFd::from(file));
@@ -218,7 +218,7 @@ mod tests {
     fn threat_a19_the_socket_is_the_owners_alone_before_anybody_can_connect() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let _bound = bind_private(&path).unwrap();
+        let _bound = bind_private(&path, Type::STREAM).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let refused = std::os::unix::net::UnixStream::connect(&path).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);

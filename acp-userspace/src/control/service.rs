@@ -20,6 +20,7 @@ use super::jwks::{KeyService, Refetch};
 use super::kernel::{self, KernelControl};
 use super::pace::Pace;
 use super::publish::Publisher;
+use super::relaunch::Relaunch;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
 use super::status::Status;
@@ -33,10 +34,14 @@ use crate::kernel::KernelPlane;
 use crate::kernel::source::Sources;
 use crate::pipeline::{Addresses, Settings};
 use crate::routing::address::{AddressGuard, Allowed};
+use crate::server::handing::Phase;
 use crate::server::{KeyWanted, Shared, Signal};
 
 /// Between drains of the kernel's ring (see [`crate::kernel::ledger::EVENTS_BYTES`]).
 const KERNEL_DRAIN: Duration = Duration::from_millis(50);
+
+/// Between looks at everything while the gateway hands over.
+const HURRY: Duration = Duration::from_millis(1);
 
 /// Between updates of the figures that metrics show.
 const FIGURES: Duration = Duration::from_millis(500);
@@ -79,6 +84,25 @@ pub struct Parts {
     pub queues: sync_mpsc::Receiver<(usize, rtrb::Consumer<Signal>)>,
     /// Judges addresses of upstreams and issuers.
     pub guard: AddressGuard,
+    /// How to start a successor.
+    pub relaunch: Option<Relaunch>,
+    /// Keys and names are there already: see [`warm`].
+    pub warm: bool,
+}
+
+/// Fetches keys and resolves names before there is anything to run: for a process that takes over from another, which
+/// serves meanwhile.
+///
+/// # Errors
+/// There is no runtime to be had.
+pub fn warm(shared: &Shared, publisher: &Arc<Publisher>, guard: &AddressGuard) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        refresh_addresses(shared, publisher, guard).await;
+        let settings = Arc::clone(&shared.snapshot.load().settings);
+        key_service(shared, publisher, guard, &settings).load_initial().await;
+    });
+    Ok(())
 }
 
 /// Runs until the gateway has drained. Sends the address of the metrics surface once everything is up.
@@ -118,9 +142,11 @@ impl Service {
         let metrics = admin::serve_metrics(config.admin.metrics, surface.clone()).await?;
         let (sender, commands) = mpsc::channel(16);
         admin::serve_socket(&config.admin.socket, surface.clone(), sender).await?;
-        refresh_addresses(&parts.shared, &parts.publisher, &parts.guard).await;
-        let mut service = key_service(&parts, &settings);
-        service.load_initial().await;
+        let mut service = key_service(&parts.shared, &parts.publisher, &parts.guard, &settings);
+        if !parts.warm {
+            refresh_addresses(&parts.shared, &parts.publisher, &parts.guard).await;
+            service.load_initial().await;
+        }
         let keys = serve_keys(service);
         let sources = parts.shared.sources.load_full();
         let (plane, status) = (Arc::clone(&parts.plane), Arc::clone(&parts.status));
@@ -154,6 +180,7 @@ impl Service {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut succeed = signal(SignalKind::user_defined2())?;
         let tick = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(tick);
         let mut pace = Pace::default();
@@ -183,6 +210,7 @@ impl Service {
                 }
                 _ = terminate.recv() => self.stop("SIGTERM"),
                 _ = interrupt.recv() => self.stop("SIGINT"),
+                _ = succeed.recv() => self.succeed(),
                 _ = hangup.recv() => self.want_reload("SIGHUP", Duration::ZERO, None),
                 Some(()) = self.changes.recv() => self.want_reload("a watched file changed", SETTLE, None),
                 (prepared, wanted) = self.reloads.ended() => self.end_reload(prepared, wanted),
@@ -194,6 +222,9 @@ impl Service {
 
     /// Until the next look at the workers' queues.
     fn pause(&self, pace: &mut Pace, heard: bool) -> Duration {
+        if self.parts.shared.hand_over.phase() != Phase::Serving {
+            return HURRY;
+        }
         let workers = &self.parts.shared.workers;
         let accepted = workers.iter().map(|worker| worker.accepted.value()).sum();
         pace.next(heard, accepted, workers.iter().map(|worker| worker.open.value()).sum(), mono_ns())
@@ -218,6 +249,17 @@ impl Service {
         }
         tracing::info!("{why}: draining");
         self.parts.shared.drain();
+    }
+
+    /// Starts a process that takes over from this one.
+    fn succeed(&self) {
+        let started = match &self.parts.relaunch {
+            Some(relaunch) => relaunch.start(),
+            None => Err(std::io::Error::other("it is not known how this process was started")),
+        };
+        if let Err(error) = started {
+            tracing::error!(%error, "SIGUSR2: no successor can be started; this process goes on");
+        }
     }
 
     fn obey(&mut self, command: Command) {
@@ -377,7 +419,8 @@ impl Service {
     fn adopt(&mut self, settings: Arc<Settings>, addresses: Addresses) {
         self.parts.publisher.settings(Arc::clone(&settings), addresses);
         // Keys that are new to the configuration come as they come: an issuer that does not answer delays nothing else.
-        self.keys = serve_keys(key_service(&self.parts, &settings));
+        let Parts { shared, publisher, guard, .. } = &self.parts;
+        self.keys = serve_keys(key_service(shared, publisher, guard, &settings));
         let kernel = &settings.config.kernel;
         let sources = Arc::new(Sources::new(kernel, &settings.config.listen.trusted_proxies));
         self.parts.shared.sources.store(Arc::clone(&sources));
@@ -416,10 +459,15 @@ async fn refresh_addresses(shared: &Shared, publisher: &Publisher, guard: &Addre
 }
 
 /// The key service of a configuration.
-fn key_service(parts: &Parts, settings: &Arc<Settings>) -> KeyService<impl FnMut(Arc<Keys>) + Send + use<>> {
+fn key_service(
+    shared: &Shared,
+    publisher: &Arc<Publisher>,
+    guard: &AddressGuard,
+    settings: &Arc<Settings>,
+) -> KeyService<impl FnMut(Arc<Keys>) + Send + use<>> {
     let identity = &settings.config.identity;
     let dev = identity.dev_issuer;
-    let addresses = parts.guard.clone();
+    let addresses = guard.clone();
     let guard = move |issuer: &Issuer, ip: IpAddr, port: u16| {
         if dev && ip.is_loopback() {
             return Ok(());
@@ -428,8 +476,8 @@ fn key_service(parts: &Parts, settings: &Arc<Settings>) -> KeyService<impl FnMut
         let checked = addresses.check(allowed, std::net::SocketAddr::new(ip, port));
         checked.map(|_| ()).map_err(|error| error.to_string())
     };
-    let publisher = Arc::clone(&parts.publisher);
-    let previous = Arc::clone(&parts.shared.snapshot.load().keys);
+    let publisher = Arc::clone(publisher);
+    let previous = Arc::clone(&shared.snapshot.load().keys);
     KeyService::new(identity, Some(&previous), Arc::new(guard), move |keys| publisher.keys(keys))
 }
 

@@ -18,11 +18,12 @@ use aya::programs::{CgroupAttachMode, ProgramError, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use aya_log::EbpfLogger;
 
+use super::bequest::Bequest;
 use super::cgroup::{CgroupError, CgroupNode};
 use super::drop::Silence;
 use super::load::Loads;
 use super::worker::{Ledger, WorkerPlane};
-use super::{KernelError, KernelPlane, Shared, Stats, socket};
+use super::{KernelError, KernelPlane, Shared, Stats, Tier, socket};
 use crate::clock::mono_ns;
 
 /// The programs, where the build had them.
@@ -96,9 +97,12 @@ pub struct BpfPlane {
     /// The switch of `acp_drop`, once it is attached anywhere (K3).
     silence: Option<Silence>,
     /// Must outlive the loading of programs that log; read once more with each drain.
-    logger: EbpfLogger<ToTracing>,
-    /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment.
-    ebpf: Ebpf,
+    logger: Option<EbpfLogger<ToTracing>>,
+    /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment. `None` where another process
+    /// loaded them.
+    ebpf: Option<Ebpf>,
+    /// What the next process can be left; of this one's attachments only those that were left to it.
+    bequest: Bequest,
     /// Left after the program attached to it is gone.
     _node: Option<CgroupNode>,
 }
@@ -118,6 +122,7 @@ impl BpfPlane {
         let mut ebpf = load(workers as u32, port(listeners[0])?)?;
         let logger = EbpfLogger::init_with_logger(&mut ebpf, ToTracing).map_err(|_| BpfError::Missing("AYA_LOGS"))?;
         load_steer(&mut ebpf)?;
+        let bequest = Bequest::of(&ebpf)?;
         let loads = map_loads(&mut ebpf, workers as u32)?;
         attach_steer(&mut ebpf, listeners)?;
         Ok(Self {
@@ -127,10 +132,38 @@ impl BpfPlane {
             loads: Arc::new(loads),
             ledger: None,
             silence: None,
-            logger,
-            ebpf,
+            logger: Some(logger),
+            ebpf: Some(ebpf),
+            bequest,
             _node: None,
         })
+    }
+
+    /// Goes on with the programs and maps of another process, at the tier that it reached.
+    pub(super) fn inherit(bequest: Bequest, tier: Tier) -> Result<Self, BpfError> {
+        let loads = Loads::map(bequest.data("WORKER_LOAD")?.fd().as_fd());
+        let loads = loads.map_err(|source| BpfError::Io { what: "map WORKER_LOAD", source })?;
+        let ledger = match tier {
+            Tier::K0 | Tier::K1 => None,
+            _ => Some(KernelLedger { states: bequest.data("SK_STATE")?, events: bequest.map("EVENTS")? }),
+        };
+        let silence = (tier == Tier::K3).then(|| bequest.map("SILENT").map(Silence::resume)).transpose()?;
+        Ok(Self {
+            shared: Arc::default(),
+            penalties: bequest.map("PENALTY")?,
+            stats: bequest.map("STATS")?,
+            loads: Arc::new(loads),
+            ledger,
+            silence,
+            logger: None,
+            ebpf: None,
+            _node: bequest.cgroup.as_deref().map(CgroupNode::join).transpose()?,
+            bequest,
+        })
+    }
+
+    fn programs(&mut self) -> Result<&mut Ebpf, BpfError> {
+        self.ebpf.as_mut().ok_or(BpfError::NoObject)
     }
 
     /// Attaches `acp_ledger` to `node` and sees it work (K2).
@@ -138,21 +171,22 @@ impl BpfPlane {
         let attached = self.attach_ledger(&node);
         // Held whatever happened: the listeners are in it.
         let directory = node.path().display().to_string();
+        self.bequest.cgroup = Some(node.path().to_owned());
         self._node = Some(node);
         attached?;
         self.self_test()?;
-        let states = take_data(&mut self.ebpf, "SK_STATE", |map| match map {
+        let states = take_data(self.programs()?, "SK_STATE", |map| match map {
             Map::SkStorage(data) => Some(data),
             _ => None,
         })?;
-        self.ledger = Some(KernelLedger { states, events: take(&mut self.ebpf, "EVENTS")? });
+        self.ledger = Some(KernelLedger { states, events: take(self.programs()?, "EVENTS")? });
         tracing::debug!(cgroup = directory, "acp_ledger attached");
         Ok(())
     }
 
     /// Attaches `acp_drop` to the interfaces (K3). Returns a line for each that has none in the end.
     pub(super) fn drop_on(&mut self, interfaces: &[Arc<str>]) -> Result<Vec<String>, BpfError> {
-        let (silence, lacks) = Silence::start(&mut self.ebpf, interfaces)?;
+        let (silence, lacks) = Silence::start(self.programs()?, interfaces)?;
         self.silence = Some(silence);
         Ok(lacks)
     }
@@ -161,7 +195,7 @@ impl BpfPlane {
         const NAME: &str = "acp_ledger";
         let failed = |source| BpfError::Program { program: NAME, source };
         let directory = node.open()?;
-        let program = self.ebpf.program_mut(NAME).ok_or(BpfError::Missing(NAME))?;
+        let program = self.programs()?.program_mut(NAME).ok_or(BpfError::Missing(NAME))?;
         let program: &mut SockOps = program.try_into().map_err(failed)?;
         program.load().map_err(failed)?;
         // Links of cgroup programs are multi by nature; the flag that says so is refused for them.
@@ -175,8 +209,14 @@ impl BpfPlane {
         let before = self.counter(stats::LISTENING);
         std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
             .map_err(|source| BpfError::Io { what: "open a listener for the self-test", source })?;
-        self.logger.flush();
+        self.flush_log();
         if self.counter(stats::LISTENING) > before { Ok(()) } else { Err(BpfError::SelfTest) }
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
     /// Takes a source out of the kernel's map, if it is in it.
@@ -214,7 +254,7 @@ impl KernelPlane for BpfPlane {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&ConnClosed)) -> usize {
-        self.logger.flush();
+        self.flush_log();
         if let Some(silence) = &mut self.silence {
             silence.tend(mono_ns());
         }
@@ -259,6 +299,10 @@ impl KernelPlane for BpfPlane {
         let shared = Arc::clone(&self.shared);
         let (slots, open) = (hashbrown::HashMap::new(), hashbrown::HashMap::new());
         Ok(WorkerPlane { index, shared, slots, loads, draining: false, ledger, open })
+    }
+
+    fn bequest(&self) -> Result<Bequest, KernelError> {
+        Ok(self.bequest.duplicate()?)
     }
 
     fn worker_down(&mut self, index: u32) {

@@ -61,6 +61,15 @@ impl CgroupNode {
         Ok(node)
     }
 
+    /// Moves the process into a node that another process made, and is about to leave to it.
+    ///
+    /// # Errors
+    /// It may not be entered.
+    pub fn join(path: &Path) -> Result<Self, CgroupError> {
+        join(path)?;
+        Ok(Self { parent: path.parent().unwrap_or(path).to_owned(), path: path.to_owned() })
+    }
+
     /// The node, open, to attach programs to.
     ///
     /// # Errors

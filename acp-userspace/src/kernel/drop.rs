@@ -43,6 +43,11 @@ impl Silence {
         Ok((Self { word: take(ebpf, "SILENT")?, until_ns: 0 }, lacks))
     }
 
+    /// Goes on with the map of another process, which keeps the programs attached.
+    pub(super) const fn resume(word: Array<MapData, u32>) -> Self {
+        Self { word, until_ns: 0 }
+    }
+
     /// A silent penalty begins, or another's end changes nothing.
     pub(super) fn extend(&mut self, until_ns: u64) -> Result<(), BpfError> {
         let was_off = self.until_ns == 0;

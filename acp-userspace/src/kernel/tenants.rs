@@ -48,6 +48,11 @@ impl Tenants {
         slot
     }
 
+    /// Every tenant that has a slot, in the order of the slots.
+    pub fn all(&self) -> Vec<TenantId> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).names.clone()
+    }
+
     /// The tenant that holds `slot`.
     pub fn tenant(&self, slot: TenantSlot) -> Option<TenantId> {
         let index = (slot.slot as usize).checked_sub(1)?;

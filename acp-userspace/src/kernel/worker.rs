@@ -111,6 +111,30 @@ impl WorkerPlane {
         }
     }
 
+    /// While the gateway hands over the steering is told nothing: what it knows becomes the next process' to say.
+    pub fn mute(&mut self, muted: bool) {
+        self.draining = muted;
+    }
+
+    /// What the ledger knows of a connection that is to be passed on to another process, where the worker keeps it.
+    #[must_use]
+    pub fn state(&self, fd: RawFd, now_ns: u64) -> SkState {
+        self.open.get(&fd).map_or_else(|| SkState::opened(now_ns), |open| open.state)
+    }
+
+    /// Takes a connection up that another process passed on. No penalty is asked: it was established before.
+    pub fn enter(&mut self, fd: RawFd, peer: SocketAddr, state: SkState) {
+        self.open.insert(fd, Open { peer, state });
+        if matches!(self.ledger, Ledger::User) {
+            self.shared.opened.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets a connection that was passed on.
+    pub fn leave(&mut self, fd: RawFd) {
+        self.open.remove(&fd);
+    }
+
     /// From now on no connection is steered to this worker.
     pub fn drain(&mut self) {
         self.draining = true;

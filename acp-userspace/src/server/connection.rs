@@ -5,20 +5,21 @@
 //! where the next request starts or closes.
 
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::answer;
 use super::body::{After, Body};
 use super::buffers::BUFFER_BYTES;
 use super::carrier::ClientBody;
+use super::handing::{self, About};
 use super::lanes::{Lane, Turn};
 use super::metrics::Way;
 use super::places::{Place, Source};
 use super::relay;
 use super::runtime::{self, AsyncWriteRent, CancelableAsyncReadRent, IoBufMut, TcpStream};
 use super::sweep::{self, Cut, Phase, Watch};
-use super::worker::Worker;
+use super::worker::{HOLD, Worker};
 use crate::clock::{Now, mono_ns, tick_ns};
 use crate::http::head::{self, RequestHead};
 use crate::http::{forwarded, proxy};
@@ -74,6 +75,10 @@ pub(super) struct Connection {
     pub(super) audited_in: u64,
     /// The client's end of stream was read.
     pub(super) eof: bool,
+    /// What another process had read of it when it passed it on; `None` for one that was accepted here.
+    taken: Option<Vec<u8>>,
+    /// Another process has it now.
+    pub(super) passed: bool,
     /// When its first head is due, counted from accept; `None` once a request was served.
     first_head_due_ns: Option<u64>,
     /// Bytes to write; reused from request to request.
@@ -105,6 +110,8 @@ impl Connection {
             place: None,
             turn: None,
             eof: false,
+            taken: None,
+            passed: false,
             first_head_due_ns,
             // Taken when there is something to say.
             out: Vec::new(),
@@ -114,13 +121,23 @@ impl Connection {
 
     /// Serves requests until the connection ends.
     pub(super) async fn run(&mut self) {
-        let Some(mut input) = self.introduction().await else { return };
+        let mut input = match self.taken.take() {
+            Some(taken) => taken,
+            None => match self.introduction().await {
+                Some(input) => input,
+                None => return,
+            },
+        };
         loop {
+            if self.worker.hands_over() && !self.stays(&input).await {
+                break;
+            }
             if input.is_empty() {
                 input = self.first_bytes(input).await;
                 if input.is_empty() {
                     break;
                 }
+                continue;
             }
             if !self.may_begin().await {
                 break;
@@ -134,6 +151,45 @@ impl Connection {
         }
         self.worker.buffers.give(input);
         self.worker.buffers.give(std::mem::take(&mut self.out));
+    }
+
+    /// Goes on with a connection that another process passed on.
+    pub(super) fn take_over(&mut self, about: &About, input: Vec<u8>) {
+        (self.client, self.audited_in, self.ignored) = (about.client, about.audited_in, about.ignored);
+        self.taken = Some(input);
+    }
+
+    /// Waits, between two requests, until the hand-over is decided. True when the connection goes on here after all, false
+    /// when the next process has it, or it could not be passed on.
+    async fn stays(&mut self, input: &[u8]) -> bool {
+        self.watch.enter(Phase::Govern, tick_ns(), u64::MAX);
+        loop {
+            match self.worker.hand_over().phase() {
+                handing::Phase::Serving | handing::Phase::Preparing => return true,
+                handing::Phase::Holding => {}
+                handing::Phase::Passing => match self.pass_on(input) {
+                    Ok(()) => {
+                        self.passed = true;
+                        return false;
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be handed over; it is closed");
+                        return false;
+                    }
+                },
+            }
+            runtime::sleep(HOLD).await;
+        }
+    }
+
+    fn pass_on(&self, input: &[u8]) -> std::io::Result<()> {
+        let fd = self.stream.as_raw_fd();
+        let state = self.worker.with_plane(|plane| plane.state(fd, tick_ns()));
+        let about = About::new(self.peer, self.client, self.audited_in, self.ignored, state);
+        // SAFETY: the stream is open, and borrowed for longer than the call.
+        let stream = unsafe { BorrowedFd::borrow_raw(fd) };
+        self.worker.hand_over().pass(stream, &about, input)
     }
 
     /// Reads what a balancer says of the client before the client's first byte, where the configuration promises that.
@@ -243,6 +299,8 @@ impl Connection {
         };
         match self.wait_in(lane).await {
             Ok(()) => true,
+            // Nothing is logged here any more, and who waits has a gateway to wait for.
+            Err(Reason::Overloaded) if self.worker.hands_over() => true,
             Err(Reason::Overloaded) => {
                 self.refuse_head(Reason::Overloaded, "it was not its turn in time".to_owned()).await;
                 false
@@ -276,6 +334,10 @@ impl Connection {
         let mut scanned = 0;
         let mut waiting = false;
         loop {
+            if self.worker.hands_over() {
+                // What was read of it is looked at anew, here or by the next process.
+                return (After::Reusable, input);
+            }
             let served = match head::parse_request(&input, &limits, &mut scanned) {
                 Ok(Some(head)) => {
                     let mut body = Body::new(head.framing, head.len, head.expect_continue);
@@ -317,6 +379,7 @@ impl Connection {
     /// Governs one request, sends it upstream, and passes the answer on.
     async fn exchange(&mut self, input: &[u8], head: &RequestHead<'_>, body: &mut Body) -> After {
         let worker = Rc::clone(&self.worker);
+        let _busy = worker.begin();
         // A head that was complete in the moment of its deadline is in time.
         self.watch.clear_deadline_cut();
         let trusted = &worker.snapshot().settings.config.listen.trusted_proxies;
@@ -371,6 +434,10 @@ impl Connection {
 
     /// Answers a request whose head cannot be read, and records it.
     async fn refuse_head(&mut self, reason: Reason, detail: String) {
+        if self.worker.hands_over() {
+            // The log is another process' by now, or about to be.
+            return;
+        }
         let worker = Rc::clone(&self.worker);
         let snapshot = worker.snapshot();
         let refused = pipeline::refuse_head(&worker.core, snapshot, self.client, self.cookie, reason, detail);

@@ -16,7 +16,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 pub use monoio::buf::{IoBuf, IoBufMut, SliceMut};
 pub use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, CancelableAsyncReadRent, Canceller};
-pub use monoio::net::{TcpListener, TcpStream};
+pub use monoio::net::{TcpListener, TcpStream, UnixStream};
 pub use monoio::{select, spawn};
 
 /// Submission queue entries: one operation in flight per connection side, and completion queues hold twice as many.

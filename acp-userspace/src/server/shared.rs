@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::handing::HandOver;
 use super::live::LiveLists;
 use super::metrics::{Count, WorkerMetrics};
 use crate::kernel::source::Sources;
@@ -22,6 +23,8 @@ pub struct Shared {
     pub sources: ArcSwap<Sources>,
     /// Set once: no new connections, idle ones close, busy ones finish.
     pub draining: AtomicBool,
+    /// How far it is with handing over to another process.
+    pub hand_over: HandOver,
     /// One per worker.
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// Signals that found the queue to the control thread full.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::handing::Phase;
 use super::listener;
 use super::runtime::Driver;
 use super::worker::{self, Parts, Signal};
@@ -84,6 +85,10 @@ impl Supervisor {
 
     /// Replaces workers that died. Called a few times per second.
     pub fn tend(&mut self, common: &mut Common) {
+        if common.shared.hand_over.phase() == Phase::Passing {
+            // Another process serves, and the listeners are its own.
+            return;
+        }
         let draining = common.shared.draining.load(std::sync::atomic::Ordering::Acquire);
         for slot in &mut self.slots {
             let dead = slot.thread.as_ref().is_none_or(JoinHandle::is_finished);
@@ -128,7 +133,7 @@ impl Slot {
             }
             match supplies.core(index) {
                 Ok(core) => {
-                    let parts = Parts { shared, core, plane, metrics, signals: producer, listener, workers };
+                    let parts = Parts { index, shared, core, plane, metrics, signals: producer, listener, workers };
                     if let Err(error) = worker::run(parts, best) {
                         tracing::error!(worker = index, %error, "worker ended");
                     }

@@ -19,12 +19,13 @@ use arc_swap::ArcSwap;
 use super::Shared;
 use super::buffers::{Buffers, Quota};
 use super::connection::Connection;
+use super::handing;
 use super::lanes::{Arrival, Lane, Lanes};
 use super::listener::{self, Reserve, out_of_descriptors};
 use super::memory::{self, Giving};
 use super::metrics::WorkerMetrics;
 use super::places::{Place, Places, Source};
-use super::runtime::{self, Driver, TcpListener, TcpStream};
+use super::runtime::{self, Canceller, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
 use crate::clock::{Now, mono_ns, thread_cpu_ns, tick_ns};
@@ -39,8 +40,13 @@ use crate::kernel::{Admission, ConnClosed, WorkerPlane, socket};
 use crate::pipeline::{Core, Current, Snapshot};
 use crate::reason::Reason;
 
+mod succession;
+
 /// Between looks for idle upstream connections that have expired, and at the shared flags.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+/// The same while the gateway hands over, and between looks of a held connection whether it may go on.
+pub(super) const HOLD: Duration = Duration::from_millis(2);
 
 /// After `accept` failed: for lack of descriptors or memory mostly, and never to be tried again in a tight loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -119,10 +125,20 @@ pub(super) struct Worker {
     plane: RefCell<WorkerPlane>,
     signals: RefCell<rtrb::Producer<Signal>>,
     workers: usize,
+    index: usize,
+    /// Requests under way.
+    busy: Cell<usize>,
+    /// Pulled to stop accepting.
+    accepting: RefCell<Canceller>,
+    /// Accepting has stopped.
+    stopped: Cell<bool>,
+    /// The gateway was handing over when last looked at.
+    holding: Cell<bool>,
 }
 
 /// What a worker thread is started with.
 pub(super) struct Parts {
+    pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) core: Core,
     pub(super) plane: WorkerPlane,
@@ -154,6 +170,11 @@ impl Worker {
             plane: RefCell::new(parts.plane),
             signals: RefCell::new(parts.signals),
             workers: parts.workers,
+            index: parts.index,
+            busy: Cell::default(),
+            accepting: RefCell::default(),
+            stopped: Cell::default(),
+            holding: Cell::default(),
         };
         worker.adopt();
         (Rc::new(worker), parts.listener)
@@ -321,9 +342,8 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
         let metrics = Arc::clone(&parts.metrics);
         metrics.driver.set(driver as u64);
         let (worker, listener) = Worker::new(parts);
-        if driver == Driver::Epoll {
-            listener.set_nonblocking(true)?;
-        }
+        // One that was handed over may be as another driver wants it.
+        listener.set_nonblocking(driver == Driver::Epoll)?;
         let queue = Rc::new(listener.try_clone()?);
         let listener = TcpListener::from_std(listener)?;
         metrics.beat.set(mono_ns());
@@ -331,6 +351,7 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
         runtime::spawn(sweep.run(Rc::clone(&worker.lanes)));
         runtime::spawn(deal(Rc::clone(&worker)));
         runtime::spawn(accept(Rc::clone(&worker), listener, Rc::clone(&queue)));
+        runtime::spawn(succession::adopt(Rc::clone(&worker)));
         housekeeping(&worker, &queue).await;
         Ok(())
     })?
@@ -340,7 +361,8 @@ pub(super) fn run(parts: Parts, best: Driver) -> io::Result<()> {
 async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
     let (mut drain_until, mut giving, listed) = (None, Giving::new(mono_ns()), Cell::new(0));
     loop {
-        runtime::sleep(HOUSEKEEPING).await;
+        runtime::sleep(worker.pause()).await;
+        worker.tend_hand_over();
         if giving.is_due(worker.sweep.len(), worker.lanes.crowded(), mono_ns()) {
             worker.buffers.forget();
             memory::give_back();
@@ -355,10 +377,12 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
         worker.metrics.open.set(worker.sweep.len() as u64);
         worker.metrics.waiting.set(worker.lanes.len() as u64);
         worker.metrics.buffered_bytes.set(worker.quota.held() as u64);
-        if worker.shared.draining.load(Ordering::Acquire) {
+        let passing = worker.hand_over().phase() == handing::Phase::Passing;
+        if passing || worker.draining() {
             let timeout = snapshot.settings.config.listen.drain_timeout.as_nanos() as u64;
             let until = *drain_until.get_or_insert_with(|| mono_ns() + timeout);
-            if !worker.sweep.draining() {
+            // The listeners of a process that hands over are its successor's.
+            if !passing && !worker.sweep.draining() {
                 worker.sweep.drain();
                 worker.with_plane(WorkerPlane::drain);
                 close(worker, queue);
@@ -378,7 +402,18 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, queue: Rc<std::net::T
     let (mut reserve, mut failing, mut was_crowded) = (Reserve::new(), false, false);
     let mut time = AcceptTime { since_ns: thread_cpu_ns() };
     loop {
-        match listener.accept().await {
+        if worker.hands_over() {
+            worker.stopped.set(true);
+            while worker.hands_over() {
+                if worker.hand_over().phase() == handing::Phase::Passing {
+                    return;
+                }
+                runtime::sleep(HOLD).await;
+            }
+            worker.stopped.set(false);
+        }
+        let until = worker.accepting.borrow().handle();
+        match listener.cancelable_accept(until).await {
             Ok((stream, peer)) => {
                 failing = false;
                 let crowded = worker.lanes.crowded();
@@ -394,7 +429,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, queue: Rc<std::net::T
                 }
             }
             // The client went away in the queue: the next one may be there already.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR | libc::ECANCELED)) => {}
             Err(_) if worker.draining() => return,
             Err(error) => {
                 let shed = if out_of_descriptors(&error) { reserve.shed(&queue) } else { 0 };
@@ -470,12 +505,20 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, place: Option
     if worker.with_plane(|plane| plane.admit(fd, peer, mono_ns())) == Admission::Refuse {
         return worker.turn_away(fd);
     }
+    begin(worker, stream, peer, |connection| {
+        connection.place = Some(place);
+        connection.turn = turn;
+    });
+}
+
+/// Starts a connection's task.
+fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, with: impl FnOnce(&mut Connection)) {
+    let fd = stream.as_raw_fd();
     let cookie = socket::cookie(fd).unwrap_or(0);
     let watch = worker.sweep.add(fd);
     worker.with_plane(|plane| plane.load(worker.sweep.len() as u32));
     let mut connection = Connection::new(Rc::clone(worker), stream, peer, cookie, watch);
-    connection.place = Some(place);
-    connection.turn = turn;
+    with(&mut connection);
     connection.watched = !worker.shared.sources.load().is_exempt(peer.ip());
     runtime::spawn(serve(connection));
 }
@@ -490,7 +533,10 @@ async fn serve(mut connection: Connection) {
     }
     worker.sweep.remove(&connection.watch);
     let fd = connection.stream.as_raw_fd();
-    if let Some(closed) = worker.with_plane(|plane| plane.closed(fd, connection.eof, connection.audited_in, mono_ns()))
+    if connection.passed {
+        worker.with_plane(|plane| plane.leave(fd));
+    } else if let Some(closed) =
+        worker.with_plane(|plane| plane.closed(fd, connection.eof, connection.audited_in, mono_ns()))
     {
         worker.signal(Signal::Closed(closed));
     }

@@ -51,6 +51,17 @@ const NO_OWNER: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// An entry as another process takes it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Its key.
+    pub key: u128,
+    /// Whose share of the slots it counts against; 0 in a table without shares.
+    pub owner: u128,
+    /// What is remembered.
+    pub payload: u64,
+}
+
 /// What to do when a window has no free slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenFull {
@@ -292,6 +303,28 @@ impl Table {
     /// Frees every slot with nothing to remember, so that owners' counts are what they really use.
     pub(crate) fn reclaim_all(&self, now: u64) {
         self.reclaim(0, self.slots.len(), now);
+    }
+
+    /// Every entry with something to remember.
+    pub(crate) fn counted(&self, now: u64) -> Vec<Counted> {
+        let entry = |index: usize| {
+            let (key, entry) = self.key_at(index)?;
+            let owner = self.slots[index].owner.load(Ordering::Acquire);
+            let owner = self.shares.as_ref().and_then(|shares| shares.held.key_at(owner as usize % shares.held.len()));
+            let payload = entry.payload();
+            let owner = owner.map_or(0, |(owner, _)| owner);
+            (!(self.idle)(payload, now)).then_some(Counted { key, owner, payload })
+        };
+        (0..self.slots.len()).filter_map(entry).collect()
+    }
+
+    /// Takes such entries up, as far as there is room.
+    pub(crate) fn go_on(&self, entries: &[Counted], now: u64) {
+        for Counted { key, owner, payload } in entries {
+            let payload = (*payload).min(PAYLOAD_MAX);
+            // Full: what is forgotten can only admit.
+            let _ = self.update(*key, *owner, now, None, |_| Ok::<_, Full>(payload));
+        }
     }
 
     /// Slots in use.

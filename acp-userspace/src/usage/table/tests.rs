@@ -1,6 +1,23 @@
 //! The table alone and among threads.
 
 use super::*;
+
+#[test]
+fn what_was_counted_goes_on_in_another_table_under_the_same_owners() {
+    let made = || Table::new(64, |payload, now| payload <= now, WhenFull::Refuse).with_shares(50);
+    let (old, new) = (made(), made());
+    for (key, payload) in [(7, 100), (8, 5), (9, 200)] {
+        old.update(key, 3, 0, None, |_| Ok::<_, Full>(payload)).unwrap().unwrap();
+    }
+    let mut counted = old.counted(10);
+    counted.sort_by_key(|entry| entry.key);
+    let kept = [(7, 100), (9, 200)].map(|(key, payload)| Counted { key, owner: 3, payload });
+    assert_eq!(counted, kept, "what lies in the past says nothing");
+    new.go_on(&counted, 10);
+    assert_eq!(new.find(7).map(Entry::payload), Some(100));
+    assert!(new.find(8).is_none());
+    assert_eq!(new.counted(10).len(), 2);
+}
 use std::sync::Barrier;
 
 fn expires(payload: u64, now: u64) -> bool {
