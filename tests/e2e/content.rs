@@ -9,19 +9,13 @@ use serde_json::{Value, json};
 
 use crate::backend::{Backend, Then, json as answer_json, raw};
 use crate::client::{Answer, get, post};
-use crate::site::{Extra, Gateway, Site, crm, token_for, token_with};
+use crate::site::{Extra, Gateway, Site, crm, ruled, token_for, token_with, write_key};
 
 const SSN: &str = "536-22-1894";
 const EMAIL: &str = "canary.q7x9@leak-zz.example";
 /// A token as GitHub makes them, its checksum included.
 const SECRET: &str = "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";
 const ACTIONS: [&str; 6] = ["redact", "mask", "tokenize", "pseudonymize", "flag", "block"];
-
-/// A key to make tokens with, as the operator would put it there.
-fn write_key(site: &Site, name: &str, digits: &str) {
-    site.write(name, &digits.repeat(32));
-    fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o600)).expect("the file is ours");
-}
 
 /// A tool for each action and direction, and the rule that is for it alone.
 fn sections(backend: &Backend) -> String {
@@ -324,4 +318,114 @@ fn threat_a16_canaries_come_out_nowhere() {
             assert_eq!(around, None, "{canary} in {name}");
         }
     }
+}
+
+#[test]
+fn a_number_that_became_text_is_recorded_and_findings_are_counted() {
+    let backend = Backend::start(|_, stream| answer_json(stream, "{\"cards\":[4111111111111111,5500005555555559]}"));
+    let sections = ruled(&backend, "detect = [\"credit_card\"]\naction = \"mask\"", "");
+    let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
+    let gateway = site.start();
+    let body = "{\"card\":4111111111111111,\"text\":\"4111111111111111\"}";
+    let answer = gateway.ask(post("/tools/crm/1", &token_for("auth0|alice", "tool:crm:read"), body));
+    let received = backend.received().pop().expect("a request");
+    assert_eq!(received.body, "{\"card\":\"************1111\",\"text\":\"************1111\"}");
+    assert_eq!(answer.body, b"{\"cards\":[\"************1111\",\"************5559\"]}");
+    let record = site.record(&answer.id());
+    assert_eq!((&record["numbers_to_text"], &record["response_numbers_to_text"]), (&json!(1), &json!(2)), "{record:#}");
+    let metrics = String::from_utf8(gateway.admin("/metrics").body).expect("text");
+    for direction in ["request", "response"] {
+        let series = format!(
+            "acp_content_findings_total{{type=\"credit_card\",action=\"mask\",direction=\"{direction}\",mode=\"enforce\"}} 2"
+        );
+        assert!(metrics.contains(&series), "{series} in {metrics}");
+    }
+    gateway.stop();
+}
+
+/// What rules have to see and cannot is refused; where the route says so it passes, and the record says that.
+#[test]
+fn a_route_may_fail_open_and_every_pass_is_audited() {
+    let backend = Backend::start(|request, stream| {
+        let kind = if request.line.contains("/image") { "image/png" } else { "application/json" };
+        raw(stream, format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\n{{}}"));
+        Then::Keep
+    });
+    let full = json!({ "list": vec!["a@b.co"; 8_193] }).to_string();
+    for open in [false, true] {
+        let route = if open { "fail = \"open\"" } else { "" };
+        let sections = ruled(&backend, "detect = [\"email\"]\naction = \"redact\"", route);
+        let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
+        let gateway = site.start();
+        let token = token_for("auth0|alice", "tool:crm:read");
+        let answer = gateway.ask(post("/tools/crm/1", &token, &full));
+        let record = site.record(&answer.id());
+        if open {
+            assert_eq!((answer.status, &record["unscreened"]), (200, &json!("scanner_failed")), "{record:#}");
+            assert_eq!(backend.received().pop().expect("a request").body, full, "as it came");
+        } else {
+            assert_eq!(answer.code(), "scanner_failed");
+        }
+        let answer = gateway.ask(post("/tools/crm/image", &token, "{}"));
+        let record = site.record(&answer.id());
+        if open {
+            assert_eq!((answer.status, &record["response_unscreened"]), (200, &json!("response_unscannable")));
+            assert_eq!((&*answer.body, answer.header("content-type")), (&b"{}"[..], Some("image/png")));
+        } else {
+            assert_eq!(answer.code(), "response_unscannable");
+        }
+        // What can be searched is, on either.
+        assert_eq!(gateway.ask(post("/tools/crm/1", &token, "{\"to\":\"a@b.co\"}")).status, 200);
+        assert_eq!(backend.received().pop().expect("a request").body, "{\"to\":\"[REDACTED:EMAIL]\"}");
+        gateway.stop();
+    }
+}
+
+/// Bodies that cannot be read one way, or cost too much: each has its reason, and nothing of it goes anywhere.
+#[test]
+fn content_that_cannot_be_read_has_its_reason_and_leaks_nothing() {
+    let backend = Backend::plain();
+    let route = "content_types = [\"multipart/form-data\", \"text/plain\"]\ncontent_codings = [\"gzip\"]";
+    let sections = ruled(&backend, "detect = [\"us_ssn\"]\naction = \"redact\"", route);
+    let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
+    let gateway = site.start();
+    let send = |fields: &str, body: &[u8]| {
+        let head = post("/tools/crm/1", &token_for("auth0|alice", "tool:crm:read"), "");
+        let head = head.replacen("Content-Type: application/json\r\n", "", 1);
+        let length = format!("{fields}Content-Length: {}\r\n", body.len());
+        gateway.ask([head.replace("Content-Length: 0\r\n", &length).as_bytes(), body].concat())
+    };
+    let json = "Content-Type: application/json\r\n";
+    let gzip = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let form = "Content-Type: multipart/form-data; boundary=b\r\n";
+    let member = |n: usize| format!("\"{n}\":1,");
+    let many = format!("{{{}\"ssn\":\"{SSN}\"}}", (0..300_000).map(member).collect::<String>());
+    let deep = format!("{}\"{SSN}\"{}", "[".repeat(100), "]".repeat(100));
+    let cases: [(&str, &str, Vec<u8>, &str); 9] = [
+        ("invalid UTF-8", json, [b"{\"ssn\":\"", SSN.as_bytes(), b"\xff\"}"].concat(), "invalid_json"),
+        ("a lone surrogate", json, format!("{{\"ssn\":\"{SSN} \\ud83d\"}}").into(), "invalid_json"),
+        ("nested too deep", json, deep.clone().into(), "invalid_json"),
+        ("nested too deep, and called text", "Content-Type: text/plain\r\n", deep.into(), "invalid_json"),
+        ("more keys than are read", json, many.into(), "invalid_json"),
+        ("an end in the middle of an escape", json, format!("{{\"ssn\":\"{SSN} \\u00").into(), "invalid_json"),
+        ("truncated gzip", gzip, vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab], "unsupported_media_type"),
+        ("a boundary that never comes", form, format!("--c\r\n\r\n{SSN}\r\n--c--").into(), "unsupported_media_type"),
+        (
+            "a part without end",
+            form,
+            format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{SSN}").into(),
+            "unsupported_media_type",
+        ),
+    ];
+    for (what, fields, body, code) in cases {
+        let answer = send(fields, &body);
+        assert_eq!(answer.code(), code, "{what}: {answer:?}");
+        let record = site.record(&answer.id());
+        assert_eq!(record["reason"], code, "{what}");
+        for said in [String::from_utf8_lossy(&answer.body).into_owned(), record.to_string()] {
+            assert!(!said.contains(SSN), "{what}: {said}");
+        }
+    }
+    assert!(backend.received().is_empty(), "nothing of them went upstream");
+    gateway.stop();
 }

@@ -8,7 +8,7 @@ use flate2::write::GzEncoder;
 
 use crate::backend::{Backend, Then, raw};
 use crate::client::{Answer, post};
-use crate::site::{Extra, Gateway, Site, crm, token_for};
+use crate::site::{Extra, Gateway, Site, ruled, token_for};
 
 const SAID: &str = r#"{"note":"ssn 536-22-1894"}"#;
 
@@ -19,21 +19,8 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 fn site(backend: &Backend, codings: &str) -> Site {
-    let sections = format!(
-        r#"
-[[safety.rule]]
-detect = ["us_ssn"]
-action = "redact"
-{crm}
-content_codings = {codings}
-body_bytes_max = "128 KiB"
-[[route.tool]]
-name = "crm/write"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-"#,
-        crm = crm(backend)
-    );
+    let rule = "detect = [\"us_ssn\"]\naction = \"redact\"";
+    let sections = ruled(backend, rule, &format!("content_codings = {codings}\nbody_bytes_max = \"128 KiB\""));
     Site::new(&Extra { sections: &sections, ..Extra::default() })
 }
 

@@ -2,23 +2,11 @@
 
 use crate::backend::Backend;
 use crate::client::{Answer, post};
-use crate::site::{Extra, Gateway, Site, crm, token_for};
+use crate::site::{Extra, Gateway, Site, ruled, token_for};
 
-fn site(backend: &Backend, action: &str) -> Site {
-    let sections = format!(
-        r#"
-[[safety.rule]]
-detect = ["us_ssn", "email"]
-action = "{action}"
-{crm}
-content_types = ["multipart/form-data"]
-[[route.tool]]
-name = "crm/write"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-"#,
-        crm = crm(backend)
-    );
+fn site(backend: &Backend) -> Site {
+    let rule = "detect = [\"us_ssn\", \"email\"]\naction = \"redact\"";
+    let sections = ruled(backend, rule, "content_types = [\"multipart/form-data\"]");
     Site::new(&Extra { sections: &sections, ..Extra::default() })
 }
 
@@ -35,7 +23,7 @@ fn part(head: &str, content: &str) -> String {
 #[test]
 fn parts_are_edited_where_they_are_text_or_json() {
     let backend = Backend::plain();
-    let site = site(&backend, "redact");
+    let site = site(&backend);
     let gateway = site.start();
     let form = |ssn: &str, email: &str, escaped: &str| {
         let text = part("", &format!("ssn {ssn}"));
@@ -55,7 +43,7 @@ fn parts_are_edited_where_they_are_text_or_json() {
 #[test]
 fn what_cannot_be_edited_or_read_one_way_is_refused() {
     let backend = Backend::plain();
-    let site = site(&backend, "redact");
+    let site = site(&backend);
     let gateway = site.start();
     let file = part("; filename=\"x\"\r\nContent-Type: application/pdf", "536-22-1894");
     let hidden = part("", "{\"ssn\":\"\\u0035\\u0033\\u0036-22-1894\",\"ssn\":1}");

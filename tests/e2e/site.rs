@@ -1,6 +1,8 @@
 //! Everything a gateway needs, in a directory of its own: issuer, configuration, log, ledger; and the gateway itself.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -55,6 +57,29 @@ allow_loopback = ["{address}"]
 path = "/tools/crm"
 upstream = "crm""#
     )
+}
+
+/// One rule, and a route to `backend` that takes any POST below `/tools/crm`, with these lines of their own.
+pub(crate) fn ruled(backend: &Backend, rule: &str, route: &str) -> String {
+    let crm = crm(backend);
+    format!(
+        r#"
+[[safety.rule]]
+{rule}
+{crm}
+{route}
+[[route.tool]]
+name = "crm/write"
+match = {{ method = "POST", path = "*" }}
+verb = "read"
+"#
+    )
+}
+
+/// A key to make tokens with, as the operator would put it there.
+pub(crate) fn write_key(site: &Site, name: &str, digits: &str) {
+    site.write(name, &digits.repeat(32));
+    fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 
 /// What a test adds to the common configuration.

@@ -6,28 +6,14 @@ use serde_json::{Value, json};
 use crate::backend::{Backend, Gate, Then, raw};
 use crate::client::{Answer, post};
 use crate::process::wait_for;
-use crate::site::{Extra, Site, crm, token_for};
+use crate::site::{Extra, Site, ruled, token_for, token_with, write_key};
 
 const EVENTS: &str = "text/event-stream";
 
 /// A route whose answers may stream, and a rule for social security numbers in them.
 fn site(backend: &Backend, action: &str, streaming: bool) -> Site {
-    let sections = format!(
-        r#"
-[[safety.rule]]
-id = "no-ssn"
-detect = ["us_ssn"]
-action = "{action}"
-direction = "response"
-{crm}
-streaming = {streaming}
-[[route.tool]]
-name = "crm/chat"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-"#,
-        crm = crm(backend)
-    );
+    let rule = format!("id = \"no-ssn\"\ndetect = [\"us_ssn\"]\naction = \"{action}\"\ndirection = \"response\"");
+    let sections = ruled(backend, &rule, &format!("streaming = {streaming}"));
     Site::new(&Extra { sections: &sections, ..Extra::default() })
 }
 
@@ -190,5 +176,42 @@ fn what_hides_its_text_from_the_rules_ends_the_stream() {
     assert!(body.contains("Fine. ") && body.contains("response_unscannable") && !body.contains("u0035"), "{body}");
     let record = wait_for("the record", || Some(site.record(&answer.id())));
     assert_eq!(record["reason"], "response_unscannable");
+    gateway.stop();
+}
+
+/// A call that carries a value in clear, and a model's stream that says it, cut as models cut.
+#[test]
+fn threat_a26_a_value_in_clear_comes_back_as_a_token_in_a_stream_too() {
+    let pieces = ["On file: 5", "36-22", "-1894; and again 536-", "22-1894."];
+    let backend = backend(EVENTS, chat(&pieces), 7);
+    let tokens = r#"detect = ["us_ssn"]
+action = "tokenize"
+direction = "request"
+[[safety.tokens.key]]
+id = "k1"
+file = "{dir}/token.key"
+[[safety.detokenize]]
+detect = ["us_ssn"]
+tools = ["crm/write"]
+pointers = ["/ssn"]
+roles = ["billing"]"#;
+    let sections = ruled(&backend, tokens, "streaming = true");
+    let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
+    write_key(&site, "token.key", "0a");
+    let gateway = site.start();
+    let of = |roles: &[&str]| token_with(|claims| claims["roles"] = json!(roles));
+    let ask = |caller: &str, body: &str| gateway.ask(post("/tools/crm/1", caller, body));
+    let sent = |at: usize| serde_json::from_str::<Value>(&backend.received()[at].body).expect("JSON")["ssn"].clone();
+
+    assert_eq!(ask(&of(&[]), "{\"ssn\":\"536-22-1894\"}").status, 200);
+    let token = sent(0).as_str().expect("a text").to_owned();
+    assert!(token.starts_with("acptok.us_ssn.k1."), "{token}");
+    let answer = ask(&of(&["billing"]), &json!({ "ssn": token }).to_string());
+    assert_eq!(sent(1), "536-22-1894");
+    let expected = [format!("On file: {token}"), String::new(), format!("; and again {token}"), ".".to_owned()];
+    let expected: Vec<_> = expected.iter().map(String::as_str).collect();
+    assert_eq!(String::from_utf8_lossy(&answer.body), chat(&expected));
+    let record = site.record(&answer.id());
+    assert_eq!(findings(&record), [("us_ssn".to_owned(), 2, "tokenize".to_owned())], "{record:#}");
     gateway.stop();
 }
