@@ -224,8 +224,8 @@ pub(super) fn ends_in_placeholder(text: &[u8]) -> bool {
 fn open_placeholder(text: &[u8]) -> Option<usize> {
     const LABEL_BYTES_MAX: usize = 32;
     let from = text.len().saturating_sub(PLACEHOLDER.len() + LABEL_BYTES_MAX);
-    let open = from + memchr::memmem::rfind(&text[from..], PLACEHOLDER.as_bytes())?;
-    (!text[open..].contains(&b']')).then_some(open)
+    let open = from + memchr::memrchr(b'[', &text[from..])?;
+    (text[open..].starts_with(PLACEHOLDER.as_bytes()) && !text[open..].contains(&b']')).then_some(open)
 }
 
 /// Whether `text` begins with `word`, and a short word ends there.
