@@ -31,6 +31,7 @@ mod national;
 mod network;
 mod personal;
 mod phone;
+pub(super) mod phrases;
 pub(super) mod secrets;
 mod us_ssn;
 pub(super) mod words;
@@ -57,12 +58,15 @@ impl Detectors {
     };
     /// Those that a word anchors.
     const WORDS: Self = words::FOUND;
+    /// Those of the lists of phrases.
+    const PHRASES: Self = phrases::FOUND;
 
     /// Those that anything finds.
     #[cfg(test)]
     pub(super) const FOUND: Self = Self::SHAPES
         .and(Self::SECRETS)
         .and(Self::WORDS)
+        .and(Self::PHRASES)
         .and(Self::of(Detector::CUSTOM))
         .and(Self::of(&[Detector::HiddenText]));
 
@@ -114,6 +118,12 @@ impl Detectors {
     #[must_use]
     pub(super) fn words(self) -> bool {
         self.overlaps(Self::WORDS)
+    }
+
+    /// Whether one is that [`Family::Phrases`](super::scanner::Family::Phrases) finds.
+    #[must_use]
+    pub(super) fn phrases(self) -> bool {
+        self.overlaps(Self::PHRASES)
     }
 
     /// Whether none is.
@@ -179,6 +189,7 @@ pub(super) fn examine(
             let announced = Announced { text, from: end, said: &text[..end], name: None };
             words::examine(&announced, word, wanted, &mut report);
         }
+        Anchor::Phrase(phrase) => phrases::examine(text, phrase, end, wanted, &mut report),
     }
     end
 }
@@ -239,7 +250,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Reports what the word that ends at `end` in the member's name `key` announces in its value `text`.
+/// Reports what the word or phrase that ends there in the member's name `key` announces in its value `text`.
 pub(super) fn examine_member(
     text: &[u8],
     key: &str,
@@ -247,11 +258,13 @@ pub(super) fn examine_member(
     wanted: Detectors,
     mut report: impl FnMut(Detector, Range<usize>, u8),
 ) {
-    if let (Anchor::Word(word), Some(said)) = (candidate.anchor, key.as_bytes().get(..candidate.end as usize))
-        && !context::ends_in_placeholder(said)
-    {
-        let announced = Announced { text, from: 0, said, name: Some(key) };
-        words::examine(&announced, word, wanted, &mut report);
+    match (candidate.anchor, key.as_bytes().get(..candidate.end as usize)) {
+        (Anchor::Word(word), Some(said)) if !context::ends_in_placeholder(said) => {
+            let announced = Announced { text, from: 0, said, name: Some(key) };
+            words::examine(&announced, word, wanted, &mut report);
+        }
+        (Anchor::Phrase(phrase), Some(_)) => phrases::examine_member(text, key, phrase, wanted, &mut report),
+        _ => {}
     }
 }
 

@@ -6,13 +6,14 @@
 
 use hyperscan::{BlockDatabase, Builder as _, HsError, Matching, Pattern, PatternFlags, Patterns};
 
-use super::detectors::{secrets, words};
+use super::detectors::{phrases, secrets, words};
 use super::scanner::{Anchor, Candidate, Family, Scanner, ScannerError, Sink};
 
 /// The compiled anchors.
 pub struct Hyperscan {
     secrets: BlockDatabase,
     words: BlockDatabase,
+    phrases: BlockDatabase,
 }
 
 impl std::fmt::Debug for Hyperscan {
@@ -30,6 +31,7 @@ pub struct CompileError(String);
 pub struct Scratch {
     secrets: hyperscan::Scratch,
     words: hyperscan::Scratch,
+    phrases: hyperscan::Scratch,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -46,7 +48,8 @@ impl Hyperscan {
     pub fn compile() -> Result<Self, CompileError> {
         let secrets = database(secrets::ANCHORS.iter().map(|anchor| (anchor.expression, anchor.caseless)))?;
         let words = database(words::all().map(|word| (word.needle, true)))?;
-        Ok(Self { secrets, words })
+        let phrases = database(phrases::all().map(|anchor| (anchor.expression, anchor.caseless)))?;
+        Ok(Self { secrets, words, phrases })
     }
 }
 
@@ -71,7 +74,7 @@ impl Scanner for Hyperscan {
 
     fn scratch(&self) -> Result<Scratch, ScannerError> {
         let of = |database: &BlockDatabase| database.alloc_scratch().map_err(|_| ScannerError::Engine);
-        Ok(Scratch { secrets: of(&self.secrets)?, words: of(&self.words)? })
+        Ok(Scratch { secrets: of(&self.secrets)?, words: of(&self.words)?, phrases: of(&self.phrases)? })
     }
 
     fn scan(
@@ -90,11 +93,13 @@ impl Scanner for Hyperscan {
         let (database, scratch) = match family {
             Family::Secrets => (&self.secrets, &scratch.secrets),
             Family::Words => (&self.words, &scratch.words),
+            Family::Phrases => (&self.phrases, &scratch.phrases),
         };
         let on_match = |id: u32, _from: u64, to: u64, _flags: u32| {
             let anchor = match family {
                 Family::Secrets => Anchor::Secret(id as u8),
                 Family::Words => Anchor::Word(id as u8),
+                Family::Phrases => Anchor::Phrase(id as u8),
             };
             let taken = sink.candidate(Candidate { anchor, end: to as u32 });
             if taken { Matching::Continue } else { Matching::Terminate }

@@ -28,6 +28,8 @@ pub enum Anchor {
     Secret(u8),
     /// A word that announces values: by number, as the detectors' words are counted.
     Word(u8),
+    /// What a phrase or a name is told by: by number, as the lists of phrases count them.
+    Phrase(u8),
 }
 
 /// Anchors that the engine searches together: few that are alike are found faster than all.
@@ -37,6 +39,8 @@ pub enum Family {
     Secrets,
     /// [`Anchor::Word`].
     Words,
+    /// [`Anchor::Phrase`].
+    Phrases,
 }
 
 /// Separators that may stand between two digits of one run.

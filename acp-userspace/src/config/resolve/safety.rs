@@ -90,13 +90,12 @@ fn routes(raw: &raw::SafetyRule, world: &World<'_>) -> Vec<String> {
 pub(super) fn detectors(list: &[Key<String>], found: &mut Collector) -> Vec<Detector> {
     let mut detectors = Vec::new();
     for name in list {
-        let known = || Detector::ALL.into_iter().filter(|detector| !Detector::MISSING.contains(detector));
-        let one = known().find(|detector| detector.name() == **name);
+        let one = Detector::ALL.into_iter().find(|detector| detector.name() == **name);
         match (one, Group::named(name)) {
             (Some(detector), _) => detectors.push(detector),
-            (None, Some(group)) => detectors.extend(group.detectors().filter(|one| !Detector::MISSING.contains(one))),
+            (None, Some(group)) => detectors.extend(group.detectors()),
             (None, None) => {
-                let names = Group::ALL.map(Group::name).into_iter().chain(known().map(Detector::name));
+                let names = Group::ALL.map(Group::name).into_iter().chain(Detector::ALL.map(Detector::name));
                 let names: Vec<_> = names.collect();
                 found.add(
                     &name.at,

@@ -132,9 +132,6 @@ macro_rules! detectors {
         }
 
         impl Detector {
-    /// Types with a name and without a detector: no rule may ask for them.
-    pub const MISSING: &'static [Self] = &[Self::Person, Self::PromptInjection, Self::Jailbreak];
-
             /// Every detector, in numeric order.
             pub const ALL: [Self; [$($number),+].len()] = [$(Self::$detector),+];
 
@@ -307,6 +304,9 @@ detectors! {
 impl Detector {
     /// Those whose form the configuration says, in numeric order.
     pub const CUSTOM: &[Self] = Self::ALL.split_at(Self::Custom1 as usize).1;
+
+    /// Those that lists of phrases find: weak evidence, off unless a rule names them or their group.
+    pub const WEAK: &[Self] = &[Self::Person, Self::PromptInjection, Self::Jailbreak];
 
     /// Those that open something, in numeric order.
     pub const SECRETS: &[Self] = Self::ALL.split_at(Self::UsItin as usize).0.split_at(Self::AwsKey as usize).1;

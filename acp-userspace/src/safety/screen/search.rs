@@ -16,7 +16,7 @@ use crate::config::resolved::{ContentAction, CustomDetector, Detector, Mode};
 use crate::protocol::json::{Document, Kind, Node};
 use crate::safety::custom;
 use crate::safety::decode::{Budget, Decoder, suspect};
-use crate::safety::detectors::{self, Detectors, secrets, words};
+use crate::safety::detectors::{self, Detectors, phrases, secrets, words};
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
 use crate::safety::scanner::{Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
@@ -225,7 +225,8 @@ impl Search<'_> {
 
     /// A path, a query or a form.
     fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
-        let clean = !self.wanted.secrets() && !self.wanted.words() && !can_hold_shape(text);
+        let anchored = self.wanted.secrets() || self.wanted.words() || self.wanted.phrases();
+        let clean = !anchored && !can_hold_shape(text);
         if clean && suspect(text, 0).is_none() {
             return Ok(());
         }
@@ -263,6 +264,9 @@ impl Search<'_> {
         }
         if self.wanted.words() {
             self.blocks(Family::Words, words::NEEDLE_BYTES_MAX, bytes, &locate)?;
+        }
+        if self.wanted.phrases() {
+            self.blocks(Family::Phrases, phrases::ANCHOR_BYTES_MAX, bytes, &locate)?;
         }
         Ok(())
     }
@@ -307,7 +311,9 @@ fn announced(
     candidate: Candidate,
     wanted: Detectors,
 ) -> Result<(), ScannerError> {
-    let (Anchor::Word(_), Place::Node(index), Some(document)) = (candidate.anchor, found.place, document) else {
+    let (Anchor::Word(_) | Anchor::Phrase(_), Place::Node(index), Some(document)) =
+        (candidate.anchor, found.place, document)
+    else {
         return Ok(());
     };
     let name = document.node(index).filter(|node| node.kind() == Kind::Key).and_then(|name| name.text());
