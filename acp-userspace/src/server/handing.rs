@@ -145,7 +145,7 @@ pub(super) fn take(socket: BorrowedFd<'_>) -> io::Result<Option<Passed>> {
     let Some((bytes, mut fds)) = descriptors::receive(socket, false)? else { return Ok(None) };
     let odd = || io::Error::new(io::ErrorKind::InvalidData, "what came is no connection");
     let at = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(odd)?;
-    let about = serde_json::from_slice(&bytes[..at])?;
+    let about = serde_json::from_slice(&bytes[..at]).map_err(|_| odd())?;
     let stream = fds.pop().filter(|_| fds.is_empty()).ok_or_else(odd)?.into();
     Ok(Some(Passed { stream, about, input: bytes[at + 1..].to_vec() }))
 }
