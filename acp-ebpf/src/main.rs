@@ -17,11 +17,12 @@
 
 mod programs;
 
+use core::mem::MaybeUninit;
 use core::ptr;
 
 use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};
 use acp_ebpf::ledger::{self, Close, tcp};
-use acp_ebpf::packet::{self, Frame};
+use acp_ebpf::packet::{self, Frame, PLAIN, Plain};
 use acp_ebpf::penalty::{self, PENALTIES_MAX};
 use acp_ebpf::stats::{self, STATS_MAX};
 use acp_ebpf::steer::{self, DRAINING, WORKERS_MAX, WorkerLoad};
@@ -98,7 +99,8 @@ fn acp_steer(ctx: SkReuseportContext) -> u32 {
     sk_action::SK_PASS
 }
 
-/// Selects a listener; selecting none leaves the choice to the kernel's hash.
+/// Selects a listener; selecting none leaves the choice to the kernel's hash. Nothing here may loop: a loader without
+/// CAP_PERFMON has the verifier follow what the processor might speculate, and that finds no end to a loop.
 #[inline(always)]
 fn steer(ctx: &SkReuseportContext) {
     let chosen = steer::two_choices(random(), ACP_WORKERS.load())
@@ -121,7 +123,7 @@ fn source(ctx: &SkReuseportContext) -> Option<SourceKey> {
 /// `N` bytes of the network header.
 #[inline(always)]
 fn header<const N: usize>(ctx: &SkReuseportContext, (offset, length): (u32, u32)) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
     // SAFETY: the helper checks the packet's bounds and writes `length` = N bytes into `bytes`.
     let rc = unsafe {
         bpf_skb_load_bytes_relative(
@@ -132,7 +134,8 @@ fn header<const N: usize>(ctx: &SkReuseportContext, (offset, length): (u32, u32)
             bpf_hdr_start_off::BPF_HDR_START_NET,
         )
     };
-    (rc == 0).then_some(bytes)
+    // SAFETY: it was written.
+    (rc == 0).then(|| unsafe { bytes.assume_init() })
 }
 
 #[inline(always)]
@@ -177,15 +180,32 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
     dropped
 }
 
+/// What the frame's first bytes say, if so many lie between the two pointers of a context.
+#[inline(always)]
+fn in_place(data: usize, data_end: usize) -> Option<Plain> {
+    if data + PLAIN > data_end {
+        return None;
+    }
+    // SAFETY: the kernel keeps what lies between the context's pointers readable while the program runs, and the verifier
+    // has seen the comparison above.
+    Some(Plain::of(unsafe { &*(data as *const [u8; PLAIN]) }))
+}
+
 struct XdpFrame<'a>(&'a XdpContext);
 
 impl Frame for XdpFrame<'_> {
     #[inline(always)]
+    fn plain(&self) -> Option<Plain> {
+        in_place(self.0.data(), self.0.data_end())
+    }
+
+    #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the helper checks the frame's bounds and writes N bytes into `bytes`.
         let rc = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, bytes.as_mut_ptr().cast(), N as u32) };
-        (rc == 0).then_some(bytes)
+        // SAFETY: it was written.
+        (rc == 0).then(|| unsafe { bytes.assume_init() })
     }
 }
 
@@ -193,11 +213,17 @@ struct TcFrame<'a>(&'a TcContext);
 
 impl Frame for TcFrame<'_> {
     #[inline(always)]
+    fn plain(&self) -> Option<Plain> {
+        in_place(self.0.data(), self.0.data_end())
+    }
+
+    #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: as above.
         let rc = unsafe { bpf_skb_load_bytes(self.0.skb.skb.cast(), offset, bytes.as_mut_ptr().cast(), N as u32) };
-        (rc == 0).then_some(bytes)
+        // SAFETY: it was written.
+        (rc == 0).then(|| unsafe { bytes.assume_init() })
     }
 }
 
@@ -229,8 +255,10 @@ fn opened(ctx: &SockOpsContext) {
     }
     let now_ns = now_ns();
     let Some(state) = sk_state(ctx, BPF_SK_STORAGE_GET_F_CREATE.into()) else { return };
+    // Nobody has a socket's storage before it is established: it was created now, of zeroes, which is all else that
+    // [`SkState::opened`] has.
     // SAFETY: the pointer is the socket's own storage and the socket is locked.
-    unsafe { state.write(SkState::opened(now_ns)) };
+    unsafe { (&raw mut (*state).opened_ns).write(now_ns) };
     // An error would mean no close record, which `stats::OPENED` minus `stats::CLOSED` shows.
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     count(stats::OPENED);
