@@ -14,6 +14,8 @@ mod audit_question;
 mod backend;
 #[path = "e2e/bad_input.rs"]
 mod bad_input;
+#[path = "e2e/capabilities.rs"]
+mod capabilities;
 #[path = "e2e/client.rs"]
 mod client;
 #[path = "e2e/confine.rs"]
@@ -56,6 +58,8 @@ mod site;
 mod storage;
 #[path = "e2e/streams.rs"]
 mod streams;
+#[path = "e2e/tiers.rs"]
+mod tiers;
 #[path = "e2e/torture.rs"]
 mod torture;
 #[path = "e2e/transport.rs"]

@@ -1,7 +1,8 @@
 //! The kernel plane, live: real sockets on loopback, on every tier the host allows.
 //!
 //! Each behaviour is one function that runs on K0 (no BPF), K1 (`acp_steer`), K2 (`acp_ledger` too) and K3 (`acp_drop`
-//! on loopback too) alike; what is native XDP's own is in `kernel/veth.rs`. Where BPF cannot be used the upper tiers are
+//! on loopback too) alike, and again in processes that were only given the capabilities of one of them
+//! (`kernel/tiers.rs`); what is native XDP's own is in `kernel/veth.rs`. Where BPF cannot be used the upper tiers are
 //! skipped with a line that says so, or fail if `ACP_REQUIRE_BPF=1`.
 
 use std::io::{self, Read, Write};
@@ -20,8 +21,14 @@ use acp::kernel::{
 use acp_ebpf::penalty::{TRICKLE_MAX, mode};
 use socket2::{Domain, Socket, Type};
 
+#[path = "e2e/capabilities.rs"]
+mod capabilities;
+#[path = "kernel/live.rs"]
+mod live;
 #[path = "e2e/netns.rs"]
 mod netns;
+#[path = "kernel/tiers.rs"]
+mod tiers;
 #[path = "kernel/veth.rs"]
 mod veth;
 
@@ -75,11 +82,13 @@ impl World {
 
     /// With K3 on another interface.
     fn open_on(tier: Tier, address: &str, workers: usize, interface: &str) -> Result<Self, Reached> {
-        let mut config = config(if tier == Tier::K0 { KernelMode::Off } else { KernelMode::Auto });
+        // Where the process was given what the tier needs and nothing more, nothing is held back.
+        let given = tiers::given().is_some();
+        let mut config = config(if tier == Tier::K0 && !given { KernelMode::Off } else { KernelMode::Auto });
         if tier == Tier::K3 {
             config.interfaces.push(interface.into());
         }
-        let node = if tier >= Tier::K2 { enter_cgroup(&config) } else { None };
+        let node = if given || tier >= Tier::K2 { enter_cgroup(&config) } else { None };
         let listeners = listeners(address, workers);
         let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
         let (plane, reached) = open(&config, node, &fds).expect("nothing is required");
@@ -142,6 +151,12 @@ impl World {
                 Some((worker, server, peer))
             })
         })
+    }
+
+    /// A worker's half is dropped with the worker, and made again for its successor.
+    fn restart(&mut self, worker: usize) {
+        drop(self.workers.remove(worker));
+        self.workers.insert(worker, self.plane.worker(worker as u32).expect("restarted"));
     }
 
     fn penalise(&mut self, source: &str, since_ns: u64, until_ns: u64) {
@@ -207,7 +222,8 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn on_tiers(tiers: &[Tier], address: &str, workers: usize, test: fn(&mut World)) {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for &tier in tiers {
+    let given = tiers::given();
+    for &tier in tiers.iter().filter(|&&tier| given.is_none_or(|given| given == tier)) {
         match World::open(tier, address, workers) {
             Ok(mut world) => test(&mut world),
             Err(reached) => skip(tier, &reached),
@@ -583,8 +599,9 @@ fn connections_go_to_the_less_loaded_worker_and_never_to_a_draining_one() {
         world.workers[0].drain();
         world.workers[0].load(0);
         goes_to(world, 1);
-        world.plane.worker_down(1);
-        world.workers[0] = world.plane.worker(0).expect("restarted");
+        // Worker 1 dies; the one that drained is started anew.
+        world.workers.truncate(1);
+        world.restart(0);
         goes_to(world, 0);
         assert_eq!((world.plane.stats().steered, world.plane.stats().unsteered), (40, 0));
     });
@@ -639,7 +656,7 @@ fn unprivileged(world: &mut World) {
     world.penalise(OFFENDER, now, now + 60 * S);
     world.check(OFFENDER, false);
     world.plane.pardon(OFFENDER.parse().expect("an address")).expect("pardoned");
-    world.workers[0] = world.plane.worker(0).expect("restarted");
+    world.restart(0);
     let mut connection = world.attempt(OFFENDER).expect("served");
     let slot = world.bind(&connection, "acme");
     exchange(&mut connection, 5, 7);

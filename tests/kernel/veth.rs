@@ -130,25 +130,36 @@ fn frame(kind: &str, port: u16) -> Vec<u8> {
         packet[12..20].copy_from_slice(&[10, 78, 1, 2, 10, 78, 1, 1]);
         packet
     };
-    let v6 = |fragment: u16| {
+    let options = || {
+        let mut packet = v4(0x4000);
+        (packet[0], packet[3]) = (0x46, 44);
+        packet.extend([1; 4]);
+        packet
+    };
+    let v6 = |next: u8, extension: &[u8]| {
         let mut packet = vec![0; 40];
-        (packet[0], packet[5], packet[6], packet[7]) = (0x60, 28, 44, 64);
+        (packet[0], packet[5], packet[6], packet[7]) = (0x60, 20 + extension.len() as u8, next, 64);
         let address = |last: u8| [0xfd, 0x78, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
         packet[8..24].copy_from_slice(&address(2));
         packet[24..40].copy_from_slice(&address(1));
-        packet.extend([6, 0]);
-        packet.extend(fragment.to_be_bytes());
-        packet.extend([0, 0, 0, 1]);
+        packet.extend(extension);
         packet
     };
+    let fragment = |offset: u8| v6(44, &[6, 0, 0, offset, 0, 0, 0, 1]);
     let mut frame = vec![0xff; 12];
     let (ethertype, packet): (&[u8], Vec<u8>) = match kind {
         "plain" => (&[0x08, 0x00], v4(0x4000)),
+        "options" => (&[0x08, 0x00], options()),
+        "one tag" => (&[0x81, 0x00, 0, 7, 0x08, 0x00], v4(0)),
+        "three tags" => (&[0x81, 0x00, 0, 7, 0x81, 0x00, 0, 8, 0x81, 0x00, 0, 9, 0x08, 0x00], v4(0)),
+        "plain, IPv6" => (&[0x86, 0xdd], v6(6, &[])),
+        "one tag, IPv6" => (&[0x81, 0x00, 0, 7, 0x86, 0xdd], v6(6, &[])),
+        "extension header, IPv6" => (&[0x86, 0xdd], v6(60, &[6, 0, 1, 4, 0, 0, 0, 0])),
         "two tags" => (&[0x88, 0xa8, 0, 7, 0x81, 0x00, 0, 8, 0x08, 0x00], v4(0)),
         "first fragment" => (&[0x08, 0x00], v4(0x2000)),
         "later fragment" => (&[0x08, 0x00], v4(0x0008)),
-        "first fragment, IPv6" => (&[0x86, 0xdd], v6(0x0001)),
-        "later fragment, IPv6" => (&[0x86, 0xdd], v6(0x0008)),
+        "first fragment, IPv6" => (&[0x86, 0xdd], fragment(1)),
+        "later fragment, IPv6" => (&[0x86, 0xdd], fragment(8)),
         other => panic!("no frame {other:?}"),
     };
     frame.extend(ethertype);
@@ -164,6 +175,12 @@ fn native_xdp_finds_the_syn_in_tagged_and_fragmented_frames() {
         silence(world, "fd78:1::2");
         for (kind, dropped) in [
             ("plain", true),
+            ("options", true),
+            ("one tag", true),
+            ("three tags", false),
+            ("plain, IPv6", true),
+            ("one tag, IPv6", true),
+            ("extension header, IPv6", true),
             ("two tags", true),
             ("first fragment", true),
             ("later fragment", false),
@@ -198,6 +215,21 @@ fn anothers_xdp_program_is_named_and_left_alone_and_tcx_drops_behind_it() {
         let to = SocketAddr::new(to.ip(), port);
         assert_eq!(wire.connect("10.78.1.2", to).expect_err("dropped").kind(), io::ErrorKind::TimedOut);
         assert!(first.plane.stats().dropped > 0, "which goes on");
+    });
+}
+
+/// The interface is taken away under the gateway: what was dropped there has nowhere to come from, and everything else
+/// goes on.
+#[test]
+fn an_interface_that_goes_away_takes_nothing_else_with_it() {
+    on_the_wire(|wire, world, _| {
+        silence(world, "10.78.1.2");
+        wire.gateway.ip("link delete g0");
+        silence(world, "::2");
+        world.plane.drain(&mut |_| {});
+        world.check("::1", false);
+        world.plane.pardon("::2".parse().expect("an address")).expect("pardoned");
+        world.check("::1", true);
     });
 }
 
