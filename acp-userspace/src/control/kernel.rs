@@ -290,6 +290,8 @@ impl KernelControl {
         status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
         status.kernel_dropped.store(stats.dropped, Ordering::Relaxed);
         status.kernel_would_refuse.store(stats.observed, Ordering::Relaxed);
+        status.kernel_steered.store(stats.steered, Ordering::Relaxed);
+        status.kernel_unsteered.store(stats.unsteered, Ordering::Relaxed);
         status.kernel_closed.store(stats.closed, Ordering::Relaxed);
         status.kernel_lost.store(stats.lost, Ordering::Relaxed);
         let enforced = self.plane().penalties(now).iter().filter(|(_, penalty)| penalty.mode != mode::OBSERVE).count();

@@ -86,6 +86,16 @@ impl Collector for Gathering {
                 "Connections served that an observed penalty would have refused.",
                 get(&status.kernel_would_refuse),
             ),
+            (
+                "acp_kernel_steered",
+                "Connection attempts sent to the less loaded of two workers.",
+                get(&status.kernel_steered),
+            ),
+            (
+                "acp_kernel_unsteered",
+                "Connection attempts whose worker the kernel's hash chose, although it could be chosen.",
+                get(&status.kernel_unsteered),
+            ),
             ("acp_kernel_closed", "Rows of the kernel's connection ledger.", get(&status.kernel_closed)),
             (
                 "acp_kernel_rows_lost",
@@ -150,6 +160,10 @@ impl Collector for Gathering {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
+        let imbalance = ConstGauge::new(imbalance(workers.iter().map(|worker| worker.open.value())));
+        let help = "Open connections of the fullest worker, over the mean of all workers; 1 is even.";
+        let descriptor = encoder.encode_descriptor("acp_worker_imbalance", help, None, imbalance.metric_type())?;
+        imbalance.encode(descriptor)?;
         sources(&mut encoder, status)?;
         let tier = ConstGauge::new(1_i64);
         let help = "The kernel tier reached; see docs/kernel.md.";
@@ -167,6 +181,12 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
         gauge.encode(family.encode_family(&[("class", class)])?)?;
     }
     Ok(())
+}
+
+/// The fullest worker's connections over the mean; 1 where there are none.
+fn imbalance(open: impl Iterator<Item = u64>) -> f64 {
+    let (workers, sum, most) = open.fold((0_u64, 0, 0), |(workers, sum, most), n| (workers + 1, sum + n, n.max(most)));
+    if sum == 0 { 1.0 } else { (most * workers) as f64 / sum as f64 }
 }
 
 fn get(count: &AtomicU64) -> u64 {
@@ -238,6 +258,16 @@ mod tests {
         let (table, _) = table.split_once("<!-- metrics: end -->").unwrap();
         let names = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next());
         names.map(|name| name.strip_suffix("_total").unwrap_or(name)).collect()
+    }
+
+    #[test]
+    fn imbalance_is_the_fullest_over_the_mean() {
+        let check = |open: &[u64], expected: f64| assert_eq!(super::imbalance(open.iter().copied()), expected);
+        check(&[5, 5], 1.0);
+        check(&[6, 2], 1.5);
+        check(&[8, 0, 0, 0], 4.0);
+        check(&[0, 0], 1.0);
+        check(&[], 1.0);
     }
 
     #[test]

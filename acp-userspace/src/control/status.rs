@@ -63,6 +63,10 @@ pub struct Status {
     pub kernel_observed: AtomicU64,
     /// Connections that would have been refused, were penalties not only observed.
     pub kernel_would_refuse: AtomicU64,
+    /// Connections sent to the less loaded of two workers.
+    pub kernel_steered: AtomicU64,
+    /// Connections whose worker the kernel's own hash chose.
+    pub kernel_unsteered: AtomicU64,
     /// Shared sources cannot be written down.
     pub kernel_unsaved: AtomicBool,
     /// Sources by class.
