@@ -153,12 +153,6 @@ impl World {
         })
     }
 
-    /// A worker's half is dropped with the worker, and made again for its successor.
-    fn restart(&mut self, worker: usize) {
-        drop(self.workers.remove(worker));
-        self.workers.insert(worker, self.plane.worker(worker as u32).expect("restarted"));
-    }
-
     fn penalise(&mut self, source: &str, since_ns: u64, until_ns: u64) {
         self.hold(source, Penalty::new(since_ns, until_ns));
     }
@@ -599,9 +593,8 @@ fn connections_go_to_the_less_loaded_worker_and_never_to_a_draining_one() {
         world.workers[0].drain();
         world.workers[0].load(0);
         goes_to(world, 1);
-        // Worker 1 dies; the one that drained is started anew.
-        world.workers.truncate(1);
-        world.restart(0);
+        world.plane.worker_down(1);
+        world.workers[0] = world.plane.worker(0).expect("restarted");
         goes_to(world, 0);
         assert_eq!((world.plane.stats().steered, world.plane.stats().unsteered), (40, 0));
     });
@@ -656,7 +649,7 @@ fn unprivileged(world: &mut World) {
     world.penalise(OFFENDER, now, now + 60 * S);
     world.check(OFFENDER, false);
     world.plane.pardon(OFFENDER.parse().expect("an address")).expect("pardoned");
-    world.restart(0);
+    world.workers[0] = world.plane.worker(0).expect("restarted");
     let mut connection = world.attempt(OFFENDER).expect("served");
     let slot = world.bind(&connection, "acme");
     exchange(&mut connection, 5, 7);

@@ -82,6 +82,9 @@ pub(crate) struct Args {
     /// Measure instead what an offender costs a victim, with the kernel plane on and off.
     #[arg(long, conflicts_with = "rows")]
     flood: bool,
+    /// With --flood: parts of it, separated by commas (default: all); what earlier runs found of others is kept.
+    #[arg(long, value_delimiter = ',', value_parser = flood::Part::parse)]
+    parts: Vec<flood::Part>,
     /// With --flood: the offender's connections per second.
     #[arg(long, default_value_t = 5_000.0)]
     offender_rate: f64,
@@ -120,6 +123,9 @@ enum Part {
     /// Opens a connection per attempt, far over the limit.
     #[command(hide = true)]
     Offend(offender::Args),
+    /// Sends SYNs as fast as it can.
+    #[command(hide = true)]
+    Blast(flood::blast::Args),
     /// Is one kind of client of an overload.
     #[command(hide = true)]
     Mob(overload::mob::Args),
@@ -133,6 +139,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     match &args.part {
         Some(Part::Load(part)) => load::run(part),
         Some(Part::Offend(part)) => offender::run(part),
+        Some(Part::Blast(part)) => flood::blast::run(part),
         Some(Part::Mob(part)) => overload::mob::run(part),
         None if args.flood => run_flood(&args),
         None if args.overload => run_overload(&args),
@@ -143,14 +150,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 fn run_flood(args: &Args) -> Result<()> {
     let (lab, network) = set_up(args, true)?;
+    let parts = if args.parts.is_empty() { flood::Part::all() } else { args.parts.clone() };
     let sizes = flood::Sizes {
+        parts,
         rounds: args.rounds,
         seconds: args.seconds,
         connections: args.connections,
         offender_rate: args.offender_rate,
         deadline_ms: args.deadline_ms,
     };
-    flood::run(&lab, sizes, &network)
+    flood::run(&lab, &sizes, &network)
 }
 
 fn run_overload(args: &Args) -> Result<()> {
@@ -201,7 +210,8 @@ fn set_up(args: &Args, needs_acp: bool) -> Result<(Lab, String)> {
     let (root, acp) = prepare(args, needs_acp || args.keys.is_none())?;
     let keys = match &args.keys {
         Some(directory) => Keys::open(directory)?,
-        None => Keys::mint(&acp, &root.join("keys"))?,
+        None if args.flood => flood::mint(&acp, &root)?,
+        None => Keys::mint(&acp, &root.join("keys"), keys::TENANTS)?,
     };
     let baseline = args.baseline.as_ref().map(std::fs::canonicalize).transpose().context("--baseline")?;
     let cores = Cores::split(&sys::allowed_cores()?, args.workers)?;

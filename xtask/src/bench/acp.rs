@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::keys::{AUDIENCE, ISSUER, SCOPE};
 use super::lab::Lab;
-use super::server::{Server, free_address};
+use super::server::{Server, free_address, free_port};
 
 /// Price of one call, micro-dollars.
 const PRICE_MICROUSD: u64 = 2_000;
@@ -25,18 +25,32 @@ const BUDGETS: u64 = 2;
 pub(super) struct Setting {
     /// Requests per second and user, and what a user may send at once.
     pub(super) user_requests_per_second: u64,
+    /// The same of a tenant.
+    pub(super) tenant_requests_per_second: u64,
     /// `kernel.mode`.
     pub(super) kernel: &'static str,
-    /// A loopback block that belongs to one tenant.
-    pub(super) declared: Option<(String, String)>,
+    /// What else there is to say of the kernel plane, in TOML.
+    pub(super) kernel_keys: String,
     /// Whether to stay on the epoll driver.
     pub(super) epoll: bool,
+    /// Where to listen.
+    pub(super) address: Ipv4Addr,
+    /// Workers, if not as many as every server has; more than those share all cores.
+    pub(super) workers: Option<usize>,
 }
 
 impl Setting {
     /// The row `acp`: every layer on, limits that are counted but never reached.
     pub(super) fn all_layers() -> Self {
-        Self { user_requests_per_second: 1_000_000, kernel: "auto", declared: None, epoll: false }
+        Self {
+            user_requests_per_second: 1_000_000,
+            tenant_requests_per_second: 1_000_000,
+            kernel: "auto",
+            kernel_keys: String::new(),
+            epoll: false,
+            address: Ipv4Addr::LOCALHOST,
+            workers: None,
+        }
     }
 }
 
@@ -80,14 +94,18 @@ impl Gateway {
         setting: &Setting,
     ) -> Result<Self> {
         let directory = lab.fresh_directory(name)?;
-        let (address, metrics) = (free_address()?, free_address()?);
+        let (address, metrics) = (free_port(setting.address)?, free_address()?);
         fs::create_dir(directory.join("audit"))?;
         fs::write(directory.join("bench.cedar"), POLICY)?;
         let file = directory.join("acp.toml");
         fs::write(&file, config(lab, &directory, address, metrics, backend, setting))?;
         let mut command = Command::new(binary);
         command.arg("run").arg("--config").arg(&file).current_dir(&directory);
-        let mut server = Server::start(name, &mut command, &lab.cores.server, &directory)?;
+        let cores = match setting.workers {
+            Some(workers) if workers > lab.cores.server.len() => lab.cores.all(),
+            _ => lab.cores.server.clone(),
+        };
+        let mut server = Server::start(name, &mut command, &cores, &directory)?;
         server.wait_ready(metrics, "/readyz")?;
         Ok(Self { server, address, metrics, binary: binary.to_owned(), directory })
     }
@@ -102,7 +120,15 @@ impl Gateway {
         self.metrics
     }
 
-    /// Where its log is.
+    /// What it has logged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn log(&self) -> Result<String> {
+        fs::read_to_string(self.directory.join("server.log")).context("the gateway's log")
+    }
+
+    /// Where its audit log is.
     pub(super) fn audit(&self) -> PathBuf {
         self.directory.join("audit")
     }
@@ -199,12 +225,10 @@ fn config(
     setting: &Setting,
 ) -> String {
     let (directory, jwks) = (directory.display(), lab.keys.jwks());
-    let (jwks, workers) = (jwks.display(), lab.workers);
-    let (per_second, kernel) = (setting.user_requests_per_second, setting.kernel);
+    let (jwks, workers) = (jwks.display(), setting.workers.unwrap_or(lab.workers));
+    let (per_user, per_tenant) = (setting.user_requests_per_second, setting.tenant_requests_per_second);
+    let (kernel, kernel_keys) = (setting.kernel, &setting.kernel_keys);
     let driver = if setting.epoll { "driver = \"epoll\"\n" } else { "" };
-    let sources = setting.declared.as_ref().map_or_else(String::new, |(cidr, tenant)| {
-        format!("loopback = true\n\n[[kernel.source]]\ncidr = \"{cidr}\"\ntenant = \"{tenant}\"\n")
-    });
     format!(
         r#"[listen]
 address = "{address}"
@@ -231,11 +255,11 @@ files = ["bench.cedar"]
 ledger = "{directory}/ledger.redb"
 [[usage.rate_limit]]
 per = "user"
-requests = {per_second}
+requests = {per_user}
 window = "1s"
 [[usage.rate_limit]]
 per = "tenant"
-requests = 1000000
+requests = {per_tenant}
 window = "1s"
 [[usage.budget]]
 per = "user"
@@ -272,7 +296,7 @@ durability = "batch"
 
 [kernel]
 mode = "{kernel}"
-{sources}
+{kernel_keys}
 [admin]
 socket = "{directory}/admin.sock"
 metrics = "{metrics}"

@@ -33,8 +33,8 @@ impl Host {
     }
 
     /// For the flood.
-    pub(super) fn describe_flood(lab: &Lab, network: &str, sizes: flood::Sizes) -> Self {
-        let flood::Sizes { rounds, seconds, connections, offender_rate, deadline_ms } = sizes;
+    pub(super) fn describe_flood(lab: &Lab, network: &str, sizes: &flood::Sizes) -> Self {
+        let flood::Sizes { rounds, seconds, connections, offender_rate, deadline_ms, .. } = sizes;
         let load = format!(
             "{rounds} rounds × {seconds} s, victim on {connections} connections, deadline {deadline_ms} ms, \
              offender {offender_rate} connects/s"
@@ -42,11 +42,8 @@ impl Host {
         let caveats = vec![
             "Victim, offender and backend share the load's cores: what the offender takes there, the victim loses too."
                 .to_owned(),
-            "On loopback a refused connect runs, RST included, in the offender's context; on a real interface it is \
-             softirq time, which no process is charged for either."
-                .to_owned(),
-            "CPU per refused attempt is a small difference of two large numbers: see its spread, and the figure without \
-             a victim."
+            "On loopback and veth a refused connect runs, RST included, in the offender's context; on a network card it \
+             is softirq time. The machine's figure has it in either case."
                 .to_owned(),
         ];
         Self { facts: facts(lab, network, load), caveats }

@@ -51,15 +51,15 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Has `acp` make a key and the tokens of [`USERS`] users of [`TENANTS`] tenants in `directory`.
+    /// Has `acp` make a key and the tokens of [`USERS`] users of so many tenants in `directory`.
     ///
     /// # Errors
     /// When it fails.
-    pub(super) fn mint(acp: &Path, directory: &Path) -> Result<Self> {
+    pub(super) fn mint(acp: &Path, directory: &Path, tenants: usize) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let mut command = Command::new(acp);
         command.args(["dev", "mint", "--issuer", ISSUER, "--audience", AUDIENCE, "--scope", SCOPE]);
-        command.args(["--users", &USERS.to_string(), "--tenants", &TENANTS.to_string(), "--lifetime", LIFETIME]);
+        command.args(["--users", &USERS.to_string(), "--tenants", &tenants.to_string(), "--lifetime", LIFETIME]);
         command.arg("--key-out").arg(directory);
         let output = command.output().with_context(|| format!("running {command:?}"))?;
         if !output.status.success() {

@@ -69,6 +69,14 @@ impl Cores {
         }
     }
 
+    /// All of them, once each.
+    pub(super) fn all(&self) -> Vec<usize> {
+        let mut all = [self.load.as_slice(), &self.server].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whether server and load compete for cores.
     pub(super) fn shared(&self) -> bool {
         self.server == self.load

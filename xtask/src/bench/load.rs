@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// Address to connect from.
     #[arg(long, default_value = "127.0.0.1")]
     pub(super) source: Ipv4Addr,
+    /// Network namespace to connect from, if not this one.
+    #[arg(long)]
+    pub(super) netns: Option<String>,
     /// Keep-alive connections.
     #[arg(long)]
     pub(super) connections: usize,
@@ -67,6 +70,9 @@ impl Args {
         let mut option = |name: &str, value: String| line.extend([format!("--{name}"), value]);
         option("target", self.target.to_string());
         option("source", self.source.to_string());
+        if let Some(netns) = &self.netns {
+            option("netns", netns.clone());
+        }
         option("connections", self.connections.to_string());
         option("warm-up-ms", self.warm_up_ms.to_string());
         option("window-ms", self.window_ms.to_string());
@@ -170,6 +176,9 @@ impl Outcome {
 pub(super) fn run(args: &Args) -> Result<()> {
     sys::raise_open_files();
     sys::exact_timers();
+    if let Some(netns) = &args.netns {
+        sys::enter_network(netns).with_context(|| format!("entering {netns}"))?;
+    }
     let outcome = engine::Engine::new(args, args.requests()?)?.run()?;
     println!("{}", outcome.to_json());
     Ok(())
@@ -192,6 +201,7 @@ mod tests {
             let args = Args {
                 target: "127.0.0.1:8080".parse().expect("an address"),
                 source: Ipv4Addr::new(127, 0, 0, 3),
+                netns: None,
                 connections: 64,
                 warm_up_ms: 1_000,
                 window_ms: 5_000,

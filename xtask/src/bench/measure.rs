@@ -67,6 +67,7 @@ pub(super) fn measure(
     let saturated = load::Args {
         target: running.address(),
         source: std::net::Ipv4Addr::LOCALHOST,
+        netns: None,
         connections: sizes.connections,
         warm_up_ms: sizes.warm_up_ms(),
         window_ms: milliseconds(sizes.seconds),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::flood::machine::Machine;
 use super::http::Request;
 use super::load::pace::Pace;
 use super::proc::ProcessTree;
@@ -37,6 +38,9 @@ pub(super) struct Args {
     /// Address to connect from.
     #[arg(long)]
     pub(super) source: Ipv4Addr,
+    /// Network namespace to connect from, if not this one.
+    #[arg(long)]
+    pub(super) netns: Option<String>,
     /// Connections per second.
     #[arg(long)]
     pub(super) rate: f64,
@@ -67,6 +71,7 @@ impl Args {
             ("--watch", self.watch.to_string()),
         ]
         .into_iter()
+        .chain(self.netns.iter().map(|netns| ("--netns", netns.clone())))
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect()
     }
@@ -91,6 +96,10 @@ pub(super) struct Outcome {
     pub(super) not_made: u64,
     /// CPU time of the watched tree in the window, nanoseconds.
     pub(super) cpu_ns: u64,
+    /// CPU time of the whole machine in it.
+    pub(super) machine_ns: u64,
+    /// CPU time of the offender's own process in it.
+    pub(super) own_ns: u64,
 }
 
 impl Outcome {
@@ -99,9 +108,14 @@ impl Outcome {
         self.refused + self.limited + self.dropped
     }
 
+    /// The same with those that nobody answered.
+    pub(super) fn got_nothing(&self) -> u64 {
+        self.refused_in_all() + self.unanswered
+    }
+
     /// Attempts made.
     pub(super) fn made(&self) -> u64 {
-        self.refused_in_all() + self.served + self.other + self.unanswered
+        self.got_nothing() + self.served + self.other
     }
 
     fn count(&mut self, end: End) {
@@ -121,6 +135,7 @@ impl Outcome {
         json!({
             "refused": self.refused, "limited": self.limited, "served": self.served, "dropped": self.dropped,
             "other": self.other, "unanswered": self.unanswered, "not_made": self.not_made, "cpu_ns": self.cpu_ns,
+            "machine_ns": self.machine_ns, "own_ns": self.own_ns,
         })
     }
 
@@ -140,6 +155,8 @@ impl Outcome {
             unanswered: number("unanswered")?,
             not_made: number("not_made")?,
             cpu_ns: number("cpu_ns")?,
+            machine_ns: number("machine_ns")?,
+            own_ns: number("own_ns")?,
         })
     }
 }
@@ -152,6 +169,9 @@ impl Outcome {
 pub(super) fn run(args: &Args) -> Result<()> {
     sys::raise_open_files();
     sys::exact_timers();
+    if let Some(netns) = &args.netns {
+        sys::enter_network(netns).with_context(|| format!("entering {netns}"))?;
+    }
     let tokens = std::fs::read_to_string(&args.tokens).with_context(|| format!("{}", args.tokens.display()))?;
     let token = tokens.split_whitespace().next().context("the offender has no token")?;
     let request = Request::new(&args.target.to_string(), token);
@@ -190,7 +210,7 @@ impl<'a> Offender<'a> {
         loop {
             let now = start.elapsed();
             if now >= open && opened.is_none() {
-                opened = Some(tree.cpu()?);
+                opened = Some((Machine::now()?, sys::process_cpu(std::process::id())?, tree.cpu()?));
             }
             if now >= close {
                 break;
@@ -206,8 +226,11 @@ impl<'a> Offender<'a> {
             let wake = pace.due(next).min(if now < open { open } else { close });
             self.take_events(wake.saturating_sub(start.elapsed()), &mut ready)?;
         }
-        let cpu = tree.cpu()?.saturating_sub(opened.unwrap_or_default());
-        self.outcome.cpu_ns = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        let (machine, own, cpu) = opened.context("the window was never opened")?;
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.outcome.cpu_ns = ns(tree.cpu()?.saturating_sub(cpu));
+        self.outcome.own_ns = ns(sys::process_cpu(std::process::id())?.saturating_sub(own));
+        self.outcome.machine_ns = Machine::now()?.busy_ns_since(&machine);
         while self.free.len() < SLOTS {
             self.take_events(PATIENCE / 10, &mut ready)?;
             self.give_up(start.elapsed());
@@ -292,6 +315,7 @@ mod tests {
         let args = Args {
             target,
             source: Ipv4Addr::new(127, 0, 0, 2),
+            netns: None,
             rate,
             warm_up_ms: 100,
             window_ms: 400,
@@ -341,8 +365,18 @@ mod tests {
 
     #[test]
     fn outcome_survives_the_pipe() {
-        let outcome =
-            Outcome { refused: 1, limited: 2, served: 3, dropped: 4, other: 5, unanswered: 6, not_made: 7, cpu_ns: 8 };
+        let outcome = Outcome {
+            refused: 1,
+            limited: 2,
+            served: 3,
+            dropped: 4,
+            other: 5,
+            unanswered: 6,
+            not_made: 7,
+            cpu_ns: 8,
+            machine_ns: 9,
+            own_ns: 10,
+        };
         assert_eq!(Outcome::from_json(&outcome.to_json().to_string()).expect("reads"), outcome);
         assert_eq!(outcome.made(), 21);
     }

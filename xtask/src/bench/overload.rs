@@ -38,6 +38,7 @@ mod sample;
 use growth::{Growth, Tolerance};
 use mob::Kind;
 use sample::Sample;
+pub(super) use sample::metrics;
 
 /// Per user; the crowd as a whole stays within, a few users go far beyond.
 const USER_REQUESTS_PER_SECOND: u64 = 100;
@@ -198,8 +199,7 @@ pub(super) fn run(lab: &Lab, sizes: Sizes, network: &str) -> Result<()> {
         None
     });
     let binary = quota.as_ref().map(|quota| quota.wrap(&lab.acp, &files.directory)).transpose()?;
-    let setting =
-        Setting { user_requests_per_second: USER_REQUESTS_PER_SECOND, kernel: "auto", declared: None, epoll: false };
+    let setting = Setting { user_requests_per_second: USER_REQUESTS_PER_SECOND, ..Setting::all_layers() };
     let gateway = Gateway::start(lab, "acp-overload", binary.as_deref().unwrap_or(&lab.acp), address, &setting)?;
     let findings = observe(lab, &gateway, &files, sizes);
     let (audit, stopped) = (gateway.audit(), gateway.stop());
@@ -240,6 +240,7 @@ fn capacity(lab: &Lab, gateway: &Gateway, files: &TokenFiles) -> Result<f64> {
     let args = load::Args {
         target: gateway.address(),
         source: Ipv4Addr::LOCALHOST,
+        netns: None,
         connections: 64,
         warm_up_ms: 2_000,
         window_ms: 5_000,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -158,7 +158,15 @@ fn answers_200(address: SocketAddrV4, path: &str) -> std::io::Result<bool> {
 /// # Errors
 /// When there is none.
 pub(super) fn free_address() -> Result<SocketAddrV4> {
-    match TcpListener::bind("127.0.0.1:0").context("a free port")?.local_addr()? {
+    free_port(Ipv4Addr::LOCALHOST)
+}
+
+/// The same at another address of this host.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn free_port(address: Ipv4Addr) -> Result<SocketAddrV4> {
+    match TcpListener::bind((address, 0)).context("a free port")?.local_addr()? {
         SocketAddr::V4(address) => Ok(address),
         SocketAddr::V6(_) => bail!("asked for IPv4 and got IPv6"),
     }

@@ -104,6 +104,83 @@ pub(super) fn enter_private_network() -> io::Result<()> {
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }).map(drop)
 }
 
+/// Moves the calling thread into a network namespace that ip(8) has named.
+///
+/// # Errors
+/// When there is none of that name, or without `CAP_SYS_ADMIN`.
+pub(super) fn enter_network(name: &str) -> io::Result<()> {
+    let namespace = std::fs::File::open(format!("/run/netns/{name}"))?;
+    // SAFETY: setns touches no memory; the descriptor is open.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
+}
+
+/// A socket that sends whole frames out of `interface`.
+///
+/// # Errors
+/// When there is no such interface, or without `CAP_NET_RAW`.
+pub(super) fn packet_socket(interface: &str) -> io::Result<OwnedFd> {
+    let name = std::ffi::CString::new(interface)?;
+    // SAFETY: socket touches no memory; the descriptor is new and owned by nobody else.
+    let socket =
+        unsafe { OwnedFd::from_raw_fd(check(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0))?) };
+    // SAFETY: an all-zero sockaddr_ll is valid.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+    // SAFETY: the name is a C string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    address.sll_ifindex = libc::c_int::try_from(index).map_err(io::Error::other)?;
+    if index == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address outlives the call and has that length.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(socket)
+}
+
+/// Sends frames, each whole; how many went out.
+///
+/// # Errors
+/// When none did for another reason than that the queue was full.
+pub(super) fn send_frames(socket: &OwnedFd, frames: &[Vec<u8>]) -> io::Result<usize> {
+    let mut parts: Vec<libc::iovec> = frames
+        .iter()
+        .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .map(|part| {
+            // SAFETY: an all-zero mmsghdr is valid: no name, no data, no control messages.
+            let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+            (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
+            message
+        })
+        .collect();
+    let count = libc::c_uint::try_from(messages.len()).unwrap_or(0);
+    // SAFETY: the messages point to the parts, those to the frames, which are only read; all outlive the call.
+    match check(unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count, 0) }) {
+        Ok(sent) => Ok(usize::try_from(sent).unwrap_or(0)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the kernel count runs and time of every BPF program until the descriptor is closed.
+///
+/// # Errors
+/// Without `CAP_SYS_ADMIN`, or on kernels before 5.8.
+pub(super) fn count_bpf_runs() -> io::Result<OwnedFd> {
+    /// bpf(2): the command, and `BPF_STATS_RUN_TIME` in the union that it reads.
+    const BPF_ENABLE_STATS: libc::c_long = 32;
+    let run_time: [u32; 2] = [0, 0];
+    // SAFETY: the union of which eight bytes are given is read to that length only, and outlives the call.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw const run_time, mem::size_of_val(&run_time)) };
+    let fd = check(libc::c_int::try_from(fd).unwrap_or(-1))?;
+    // SAFETY: the descriptor is new and owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Raises the soft limit of open files to the hard one.
 pub(super) fn raise_open_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

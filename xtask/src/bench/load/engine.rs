@@ -291,6 +291,7 @@ mod tests {
         let args = Args {
             target,
             source: Ipv4Addr::LOCALHOST,
+            netns: None,
             connections: 4,
             warm_up_ms: 50,
             window_ms: 300,

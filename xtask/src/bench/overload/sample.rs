@@ -54,7 +54,7 @@ impl Sample {
 ///
 /// # Errors
 /// When they cannot be had.
-pub(super) fn metrics(address: SocketAddrV4) -> Result<String> {
+pub(in crate::bench) fn metrics(address: SocketAddrV4) -> Result<String> {
     let mut stream = TcpStream::connect(address).context("the metrics")?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
