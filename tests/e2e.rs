@@ -26,6 +26,8 @@ mod content;
 mod corpora;
 #[path = "e2e/dev_checks.rs"]
 mod dev_checks;
+#[path = "e2e/egress.rs"]
+mod egress;
 #[path = "e2e/encoded.rs"]
 mod encoded;
 #[path = "e2e/forms.rs"]
@@ -50,6 +52,8 @@ mod operations;
 mod process;
 #[path = "e2e/proxies.rs"]
 mod proxies;
+#[path = "e2e/quarantine.rs"]
+mod quarantine;
 #[path = "e2e/recorder.rs"]
 mod recorder;
 #[path = "e2e/site.rs"]

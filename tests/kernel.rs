@@ -23,10 +23,14 @@ use socket2::{Domain, Socket, Type};
 
 #[path = "e2e/capabilities.rs"]
 mod capabilities;
+#[path = "kernel/egress.rs"]
+mod egress;
 #[path = "kernel/live.rs"]
 mod live;
 #[path = "e2e/netns.rs"]
 mod netns;
+#[path = "kernel/quarantine.rs"]
+mod quarantine;
 #[path = "kernel/tiers.rs"]
 mod tiers;
 #[path = "kernel/veth.rs"]

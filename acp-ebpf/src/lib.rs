@@ -8,7 +8,8 @@
 //! - [`steer`]: which of two workers gets a connection.
 //! - [`ledger`]: what is bound to a socket, and the record of a closed connection.
 //! - [`packet`]: the SYN in a frame.
-//! - [`confine`]: what a confined cgroup may reach.
+//! - [`confine`]: what a confined cgroup may reach; [`egress`]: where the gateway itself may connect to;
+//!   [`quarantine`]: a frozen tenant's connections.
 //! - [`stats`]: the counters.
 //!
 //! **Invariants.** Every shared struct is `#[repr(C)]` with fixed-width integers, no implicit padding and its size
@@ -19,11 +20,13 @@
 
 pub mod addr;
 pub mod confine;
+pub mod egress;
 pub mod ledger;
 pub mod packet;
 pub mod penalty;
 #[cfg(feature = "user")]
 mod pod;
+pub mod quarantine;
 pub mod stats;
 pub mod steer;
 

@@ -14,6 +14,8 @@ macro_rules! field {
 }
 
 mod confine;
+mod egress;
+mod quarantine;
 
 /// What a cgroup's program returns for what it refuses: the system call ends with EPERM, a packet is dropped.
 pub(crate) const REFUSE: i32 = 0;

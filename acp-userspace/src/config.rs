@@ -32,6 +32,7 @@ pub use mistake::{Mistake, Mistakes};
 pub use places::{Places, Subject};
 pub use reference::reference;
 pub use resolved::Config;
+pub(crate) use units::duration;
 
 use files::{Files, Holds};
 use mistake::{At, Collector};

@@ -18,11 +18,13 @@ mod caps;
 mod cgroup;
 pub mod confine;
 mod drop;
+pub mod egress;
 mod gate;
 mod load;
 mod none;
 pub mod penalty;
 mod probe;
+mod quarantine;
 pub mod socket;
 pub mod source;
 mod tenants;
@@ -47,6 +49,7 @@ pub use self::none::NonePlane;
 pub use self::tenants::{SLOTS_MAX, Tenants};
 pub use self::worker::{Live, WorkerPlane};
 use crate::config::resolved::{KernelConfig, KernelMode};
+use crate::ids::TenantId;
 
 /// How much of the kernel plane is in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize, serde::Deserialize)]
@@ -195,6 +198,25 @@ pub trait KernelPlane: Send {
     /// Steers nothing to a worker that died, until [`KernelPlane::worker`] makes its successor.
     fn worker_down(&mut self, index: u32);
 
+    /// The guard of the gateway's own connections; `None` below K2, or where its programs were refused.
+    fn egress(&self) -> Option<Arc<egress::Egress>> {
+        None
+    }
+
+    /// Drops what arrives on the connections that are the tenant's alone, until a deadline; 0 = no longer. Whether the
+    /// kernel can: below K2 it cannot, nor for tenants beyond those that have a slot.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn freeze(&mut self, _tenant: &TenantId, _until_ns: u64) -> Result<bool, KernelError> {
+        Ok(false)
+    }
+
+    /// Packets dropped for that since the start.
+    fn frozen(&self) -> u64 {
+        0
+    }
+
     /// What the planes and workers share.
     fn shared(&self) -> &Arc<Shared>;
 
@@ -286,11 +308,14 @@ fn climb(
     if !why.is_empty() {
         return (Box::new(plane), Reached { tier: Tier::K1, why });
     }
+    // Beside the tiers: without them the gateway does all the rest.
+    let extras = plane.attach_extras(config);
     if config.interfaces.is_empty() {
-        return (Box::new(plane), Reached { tier: Tier::K2, why });
+        return (Box::new(plane), Reached { tier: Tier::K2, why: extras });
     }
     why.extend(plane.drop_on(&config.interfaces).unwrap_or_else(|error| vec![chain(&error)]));
     let tier = if why.is_empty() { Tier::K3 } else { Tier::K2 };
+    why.extend(extras);
     (Box::new(plane), Reached { tier, why })
 }
 

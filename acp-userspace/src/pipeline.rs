@@ -9,6 +9,7 @@
 mod answer;
 mod call;
 mod coded;
+mod quarantine;
 mod snapshot;
 mod streamed;
 mod trail;
@@ -37,6 +38,7 @@ use crate::usage::{self, AdmitError, Admitted, Usage};
 
 pub use answer::{Governed, Handling, Screening, finish, screen_answer};
 pub use call::ArgumentKey;
+pub use quarantine::Quarantined;
 pub use snapshot::{Addresses, Current, Resolved, Settings, Snapshot};
 pub use streamed::screen_piece;
 
@@ -263,6 +265,9 @@ async fn identify<C: Carrier>(
     trail.identity = Some(Arc::clone(caller.identity()));
     trail.peer.tenant_slot = carrier.verified(caller.identity());
     trail.latency.identity = trail.lap();
+    if trail.snapshot.quarantined.holds(&caller.identity().tenant, inbound.now.mono_ns) {
+        return Err(Stop::new(Layer::Identity, Reason::TenantQuarantined));
+    }
     Ok(caller)
 }
 

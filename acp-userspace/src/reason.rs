@@ -72,6 +72,8 @@ reasons! {
     RevokedToken = "revoked_token", 401, "The token was revoked";
     /// The issuer may not assert this tenant.
     TenantNotAllowed = "tenant_not_allowed", 403, "The issuer may not assert this tenant";
+    /// An operator put the tenant in quarantine; the connection closes.
+    TenantQuarantined = "tenant_quarantined", 403, "The tenant is in quarantine";
     /// The token lacks a scope the route needs.
     InsufficientScope = "insufficient_scope", 403, "More scope is needed";
     /// A safety rule blocks what the content holds.
@@ -164,6 +166,7 @@ impl Reason {
             | Self::TokenLifetime
             | Self::RevokedToken
             | Self::TenantNotAllowed
+            | Self::TenantQuarantined
             | Self::KeysUnavailable => "identity",
             Self::ContentBlocked | Self::ResponseUnscannable | Self::ScannerFailed => "safety",
             Self::InsufficientScope | Self::PolicyDenied | Self::PolicyError | Self::EditConflict => "policy",
@@ -201,6 +204,7 @@ impl Reason {
                 | Self::AmbiguousFraming
                 | Self::DuplicateAuthorization
                 | Self::RequestTimeout
+                | Self::TenantQuarantined
                 | Self::HeadTooLarge
                 | Self::ClientClosed
                 | Self::Internal

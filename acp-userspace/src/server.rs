@@ -17,6 +17,7 @@ pub mod live;
 mod memory;
 pub mod metrics;
 mod places;
+pub mod quarantine;
 mod relay;
 pub mod runtime;
 mod shared;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -20,6 +20,16 @@ use crate::site::{Extra, Gateway, Site, crm};
 
 /// Cgroups made so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Where the cgroup2 file system is mounted.
+pub(crate) fn cgroup2() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        fields.next().filter(|_| fields.next() == Some("cgroup2"))
+    });
+    mount.map(PathBuf::from)
+}
 
 /// A cgroup and a BPF file system of the test's own.
 struct Cage {
@@ -42,13 +52,8 @@ impl Cage {
     }
 
     fn make() -> Result<Self, String> {
-        let mounts = std::fs::read_to_string("/proc/mounts").map_err(|error| error.to_string())?;
-        let mount = mounts.lines().find_map(|line| {
-            let mut fields = line.split(' ').skip(1);
-            fields.next().filter(|_| fields.next() == Some("cgroup2"))
-        });
         let name = format!("confine-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        let cgroup = Path::new(mount.ok_or("no cgroup2 file system is mounted")?).join(name);
+        let cgroup = cgroup2().ok_or("no cgroup2 file system is mounted")?.join(name);
         let bpffs = tempfile::Builder::new().prefix("confine-").tempdir().map_err(|error| error.to_string())?;
         let said = run(Command::new("mount").args(["-t", "bpf", "confine"]).arg(bpffs.path()));
         if said.code != Some(0) {

@@ -123,6 +123,7 @@ impl World {
             settings: Arc::new(settings),
             keys: Arc::new(keys),
             revoked: Arc::new(Revocations::default()),
+            quarantined: Arc::default(),
             addresses: Arc::new(Addresses::default()),
         };
         Self {
@@ -145,6 +146,7 @@ impl World {
             settings: Arc::new(settings),
             keys: Arc::new(keys),
             revoked,
+            quarantined: Arc::default(),
             addresses: Arc::default(),
         });
     }
@@ -157,6 +159,7 @@ impl World {
             settings: Arc::clone(&old.settings),
             keys: Arc::clone(&old.keys),
             revoked: Arc::new(revoked),
+            quarantined: Arc::clone(&old.quarantined),
             addresses: Arc::clone(&old.addresses),
         });
     }

@@ -4,10 +4,14 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+
+use crate::config;
+use crate::control::quarantine::TIME_MAX;
 
 pub(super) mod socket;
 
@@ -65,6 +69,24 @@ enum Command {
         /// At most so many.
         #[arg(long, default_value_t = 1_000)]
         max: usize,
+    },
+    /// Freeze a tenant, lift that, or, without a tenant, list who is frozen.
+    ///
+    /// From now on the tenant's requests are refused (`tenant_quarantined`), its connections are reset, and the kernel drops
+    /// what still arrives on them, until the deadline. Every step is in the audit log; a restart lifts nothing.
+    Quarantine {
+        /// The tenant, as its issuer names it.
+        #[arg(requires = "how")]
+        tenant: Option<String>,
+        /// The issuer entry's name, where there are several.
+        #[arg(long, requires = "tenant")]
+        issuer: Option<String>,
+        /// For how long: `10m`, `24h`; 30 d at most. Again for a tenant that is frozen: until then instead.
+        #[arg(long = "for", value_name = "TIME", group = "how", value_parser = quarantine_time)]
+        time: Option<Duration>,
+        /// Lift it.
+        #[arg(long, group = "how")]
+        lift: bool,
     },
     /// End the penalty of a source, and forget what it was for.
     Pardon {
@@ -129,6 +151,9 @@ const SOURCES: &[Column] = &[
     ("SHARED FOR", "shared_seconds_left"),
 ];
 
+const QUARANTINES: &[Column] =
+    &[("TENANT", "tenant"), ("ISSUER", "issuer"), ("SECONDS", "seconds_left"), ("DROPPED BY", "dropped_by")];
+
 const CONNECTIONS: &[Column] = &[
     ("PEER", "peer"),
     ("TENANT", "tenant"),
@@ -159,6 +184,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             print(args, CONNECTIONS, &chosen(rows, tenant.as_deref(), *source, *sort, *max))
         }
         Command::Pardon { source } => pardon(args, *source),
+        Command::Quarantine { tenant: None, .. } => print(args, QUARANTINES, &rows(args, "/kernel/quarantine")?),
+        Command::Quarantine { tenant: Some(tenant), issuer, time, .. } => {
+            quarantine(args, tenant, issuer.as_deref(), time.unwrap_or_default())
+        }
     }
 }
 
@@ -179,6 +208,24 @@ fn pardon(args: &Args, source: IpAddr) -> anyhow::Result<ExitCode> {
         404 => bail!("there is no penalty on {source}"),
         status => bail!("the gateway answered {status}: {}", String::from_utf8_lossy(&answer.body).trim_end()),
     }
+}
+
+fn quarantine(args: &Args, tenant: &str, issuer: Option<&str>, time: Duration) -> anyhow::Result<ExitCode> {
+    let asked = json!({ "tenant": tenant, "issuer": issuer, "seconds": time.as_secs() });
+    let answer = socket::ask(&args.socket, "/kernel/quarantine", Some(&asked))?;
+    match answer.status {
+        204 => Ok(ExitCode::SUCCESS),
+        404 => bail!("{tenant} is not in quarantine"),
+        422 => bail!("{}", String::from_utf8_lossy(&answer.body).trim_end()),
+        status => bail!("the gateway answered {status}: {}", String::from_utf8_lossy(&answer.body).trim_end()),
+    }
+}
+
+/// At least a second: zero would lift it.
+fn quarantine_time(text: &str) -> Result<Duration, String> {
+    let time = config::duration(text)?;
+    let fits = (Duration::from_secs(1)..=TIME_MAX).contains(&time);
+    fits.then_some(time).ok_or_else(|| "between 1s and 30d".to_owned())
 }
 
 fn rows(args: &Args, path: &str) -> anyhow::Result<Vec<Value>> {

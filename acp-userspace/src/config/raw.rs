@@ -530,6 +530,8 @@ section! {
         penalty: Duration = Toml("\"5s\""), "long enough to end a tight loop, short enough for a mistake";
         /// Interfaces on which declared sources that keep at it are dropped without an answer; elsewhere they are refused.
         interfaces: Vec<Key<String>> = Toml("[]"), "a program on every frame of an interface is the operator's to want";
+        /// Whether the kernel holds the gateway's own TCP connections to the addresses that passed the address rules.
+        egress_guard: bool = Toml("true"), "a second wall behind the first";
         /// cgroup2 directory to make the gateway's own node under.
         cgroup: Option<String> = Absent, "where the process is";
     }

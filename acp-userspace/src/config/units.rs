@@ -11,7 +11,7 @@ use super::resolved::Cidr;
 pub(super) const PICOUSD_PER_USD: u128 = 1_000_000_000_000;
 
 /// `30s`, `1m`, `24h`, `30d`, `500ms`: digits and one unit.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let advice = || {
         format!(
             "{text:?} is no duration; write a number and a unit, as in \"500ms\", \"30s\", \"1m\", \"24h\" or \"30d\""

@@ -34,6 +34,7 @@ use crate::clock::Now;
 use crate::config::{Config, resolved};
 use crate::identity::{TokenCache, TokenHashKey};
 use crate::ids::RequestIds;
+use crate::kernel::egress::Egress;
 use crate::kernel::source::Sources;
 use crate::kernel::{self, KernelPlane, Reached};
 use crate::pipeline::{ArgumentKey, Core, Settings};
@@ -44,6 +45,7 @@ use crate::safety::Scan;
 use crate::server::handing::{HandOver, Phase};
 use crate::server::live::LiveLists;
 use crate::server::metrics::{Count, WorkerMetrics};
+use crate::server::quarantine::Resets;
 use crate::server::runtime::Driver;
 use crate::server::supervisor::{self, Common, Supervisor, Supplies};
 use crate::server::{Shared, listener};
@@ -152,6 +154,7 @@ impl Gateway {
             resolved::Driver::Auto => Driver::UringDefer,
             resolved::Driver::Epoll => Driver::Epoll,
         };
+        let wants_guard = config.kernel.egress_guard && config.kernel.mode != resolved::KernelMode::Off;
         let same = must_stay(config);
         let Ground { address, listeners, plane, reached, before } = match options.take_over {
             Some(_) => Ground::inherit(config, workers, same.clone())?,
@@ -171,7 +174,9 @@ impl Gateway {
         let (audit, ledger_path, cache_entries) =
             (config.audit.clone(), config.usage.ledger.clone(), config.identity.cache_entries);
         let take_over_socket = handover::socket(&config.admin.socket);
-        let publisher = Arc::new(Publisher::new(settings));
+        let egress = plane.egress();
+        let publisher = Arc::new(Publisher::new(settings, egress.clone()));
+        let egress_guarded = guard_egress(&publisher, egress.as_deref(), wants_guard);
         let mut shared = Shared {
             snapshot: Arc::clone(publisher.current()),
             usage: Arc::clone(&usage),
@@ -182,6 +187,7 @@ impl Gateway {
             signals_lost: Count::default(),
             reports_lost: Count::default(),
             live: LiveLists::default(),
+            resets: Resets::default(),
         };
         let mut estate = Estate { argument_key: (random()?, u32::from_le_bytes(random()?)), ..Estate::default() };
         if let (Some(before), Some(hold_max)) = (&before, options.take_over) {
@@ -225,6 +231,7 @@ impl Gateway {
         };
         let status = Arc::new(Status::default());
         status.ledger_ok.store(true, Ordering::Relaxed);
+        status.egress_guarded.store(egress_guarded, Ordering::Relaxed);
         *status.tier.lock().unwrap_or_else(PoisonError::into_inner) = (Some(reached.tier), reached.why.clone());
 
         let audit = AuditThread::start(writer)?;
@@ -425,6 +432,7 @@ fn must_stay(config: &Config) -> Vec<(String, String)> {
         ("audit.dir", path(&config.audit.dir)),
         ("usage.ledger", path(&config.usage.ledger)),
         ("kernel.shared_sources", path(&config.kernel.shared_sources)),
+        ("kernel.egress_guard", config.kernel.egress_guard.to_string()),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
@@ -477,6 +485,24 @@ fn say_tier(reached: &Reached) {
     tracing::info!("kernel plane: {}", reached.tier);
     for line in &reached.why {
         tracing::warn!("kernel plane: {line}");
+    }
+}
+
+/// Nothing was connected to so far, and from now on only what is listed. Whether the kernel sees to it.
+fn guard_egress(publisher: &Publisher, egress: Option<&Egress>, wanted: bool) -> bool {
+    publisher.renew_egress();
+    match egress.map(Egress::enforce) {
+        Some(Ok(())) => true,
+        Some(Err(error)) => {
+            tracing::warn!(%error, "kernel plane: no egress guard");
+            false
+        }
+        None => {
+            if wanted {
+                tracing::warn!("kernel plane: no egress guard: user space alone keeps the gateway's own connections");
+            }
+            false
+        }
     }
 }
 

@@ -108,6 +108,22 @@ impl Collector for Gathering {
                 get(&status.kernel_breaches),
             ),
             (
+                "acp_quarantine_resets",
+                "Connections reset because their tenant is in quarantine.",
+                get(&status.quarantine_resets),
+            ),
+            (
+                "acp_quarantine_dropped",
+                "Packets dropped in the kernel because their tenant is in quarantine.",
+                get(&status.quarantine_dropped),
+            ),
+            (
+                "acp_egress_refused",
+                "Connections of the gateway itself that the kernel refused.",
+                get(&status.egress_refused),
+            ),
+            ("acp_egress_lost", "Those of them that are in no event of the audit log.", get(&status.egress_lost)),
+            (
                 "acp_confine_refused",
                 "What confined processes were refused, as acp confine reported it.",
                 get(&status.confine_refused),
@@ -139,6 +155,12 @@ impl Collector for Gathering {
                 "1 while it cannot be written down which sources are shared.",
                 flag(status.kernel_unsaved.load(Relaxed)),
             ),
+            (
+                "acp_egress_guarded",
+                "1 while the kernel holds the gateway's own connections.",
+                flag(status.egress_guarded.load(Relaxed)),
+            ),
+            ("acp_quarantined", "Tenants in quarantine now.", level(get(&status.quarantined))),
             ("acp_ready", "1 when this process can serve.", flag(status.unready(&self.0.shared).is_empty())),
             ("acp_degraded", "1 when something works less well than it should.", flag(!status.degraded().is_empty())),
             (

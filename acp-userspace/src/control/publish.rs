@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use super::egress::name_servers;
 use super::{interfaces, jwks};
 use crate::config::resolved::{Route, Tool, ToolMatch};
 use crate::config::{Config, Subject};
 use crate::identity::{Keys, Revocations};
-use crate::pipeline::{Addresses, Settings, Snapshot};
+use crate::kernel::egress::Egress;
+use crate::pipeline::{Addresses, Quarantined, Settings, Snapshot};
 use crate::policy::PolicySet;
 use crate::routing::RouteTable;
 use crate::routing::address::{AddressGuard, Allowed};
@@ -92,21 +94,26 @@ fn protocol_tool(route: &Route) -> Tool {
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
     writing: Mutex<()>,
+    /// Told of addresses before workers are.
+    egress: Option<Arc<Egress>>,
 }
 
 impl Publisher {
-    /// Begins with a first snapshot, without keys or addresses.
+    /// Begins with a first snapshot, without keys or addresses. Where the kernel guards the gateway's connections, it is
+    /// told of every address first.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, egress: Option<Arc<Egress>>) -> Self {
         let keys = Keys::for_config(&settings.config.identity, None);
         let snapshot = Snapshot {
             generation: 1,
             settings: Arc::new(settings),
             keys: Arc::new(keys),
             revoked: Arc::new(Revocations::default()),
+            quarantined: Arc::default(),
             addresses: Arc::new(Addresses::default()),
         };
-        Self { current: Arc::new(ArcSwap::from_pointee(snapshot)), writing: Mutex::new(()) }
+        let current = Arc::new(ArcSwap::from_pointee(snapshot));
+        Self { current, writing: Mutex::new(()), egress }
     }
 
     /// Where workers read it.
@@ -150,10 +157,36 @@ impl Publisher {
         });
     }
 
+    /// Whom operators froze, from now on.
+    pub fn quarantined(&self, quarantined: Quarantined) {
+        let quarantined = Arc::new(quarantined);
+        self.change(|old| Some(Snapshot { quarantined: Arc::clone(&quarantined), ..next(old) }));
+    }
+
+    /// The guard of the gateway's own connections, where the kernel has it.
+    #[must_use]
+    pub fn egress(&self) -> Option<&Arc<Egress>> {
+        self.egress.as_ref()
+    }
+
+    /// Lists again what the kernel lets the gateway connect to: name servers may have changed, and what is over goes.
+    pub fn renew_egress(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.list(&self.current.load().addresses);
+    }
+
+    fn list(&self, addresses: &Addresses) {
+        if let Some(egress) = &self.egress {
+            let upstreams = addresses.upstreams().iter().flat_map(|resolved| resolved.addresses.iter().copied());
+            egress.hold(upstreams.chain(name_servers()));
+        }
+    }
+
     fn change(&self, make: impl Fn(&Snapshot) -> Option<Snapshot>) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.current.load_full();
         if let Some(new) = make(&old) {
+            self.list(&new.addresses);
             self.current.store(Arc::new(new));
         }
     }
@@ -166,6 +199,7 @@ fn next(old: &Snapshot) -> Snapshot {
         settings: Arc::clone(&old.settings),
         keys: Arc::clone(&old.keys),
         revoked: Arc::clone(&old.revoked),
+        quarantined: Arc::clone(&old.quarantined),
         addresses: Arc::clone(&old.addresses),
     }
 }

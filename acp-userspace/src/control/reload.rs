@@ -147,6 +147,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare(share(old) == share(new), "usage.slots_tenant_share_percent");
     compare(old.identity.cache_entries == new.identity.cache_entries, "identity.cache_entries");
     compare(old.kernel.mode == new.kernel.mode, "kernel.mode");
+    compare(old.kernel.egress_guard == new.kernel.egress_guard, "kernel.egress_guard");
     compare(old.kernel.cgroup == new.kernel.cgroup, "kernel.cgroup");
     compare(old.kernel.interfaces == new.kernel.interfaces, "kernel.interfaces");
     compare(old.kernel.shared_sources == new.kernel.shared_sources, "kernel.shared_sources");

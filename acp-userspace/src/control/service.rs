@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::admin::kernel::KernelCommand;
+use super::admin::kernel::{KernelCommand, QuarantineRequest};
 use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
 use super::confine;
+use super::egress;
 use super::jwks::{KeyService, Refetch};
 use super::kernel::{self, KernelControl};
 use super::pace::Pace;
 use super::publish::Publisher;
+use super::quarantine::{self, Quarantine};
 use super::relaunch::Relaunch;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
@@ -122,6 +124,7 @@ struct Service {
     parts: Parts,
     surface: Surface,
     kernel: KernelControl,
+    quarantine: Quarantine,
     queues: Vec<Option<rtrb::Consumer<Signal>>>,
     keys: mpsc::Sender<Refetch>,
     commands: mpsc::Receiver<Command>,
@@ -149,6 +152,14 @@ impl Service {
         }
         let keys = serve_keys(service);
         let sources = parts.shared.sources.load_full();
+        let quarantine = Quarantine::start(
+            Arc::clone(&parts.plane),
+            Arc::clone(&parts.publisher),
+            Arc::clone(&parts.shared),
+            Arc::clone(&parts.status),
+            parts.events.clone(),
+            &config.kernel.shared_sources,
+        );
         let (plane, status) = (Arc::clone(&parts.plane), Arc::clone(&parts.status));
         let kernel = KernelControl::start(&config.kernel, sources, plane, status, parts.events.clone());
         let (changed, changes) = mpsc::channel(1);
@@ -159,6 +170,7 @@ impl Service {
         Ok(Self {
             surface,
             kernel,
+            quarantine,
             queues: Vec::new(),
             keys,
             commands,
@@ -282,10 +294,21 @@ impl Service {
                 let listing = kernel::connections(Arc::clone(&self.parts.shared), Arc::clone(&self.parts.plane));
                 tokio::spawn(async move { answer.send(listing.await) });
             }
+            KernelCommand::Quarantine(request, answer) => drop(answer.send(self.quarantine(&request))),
+            KernelCommand::Quarantines(answer) => drop(answer.send(self.quarantine.rows())),
             KernelCommand::Refused(rows, answer) => {
                 let _ = answer.send(confine::take(&rows, &self.parts.events, &self.parts.status));
             }
             KernelCommand::Sources(max, answer) => drop(answer.send(self.kernel.sources(max))),
+        }
+    }
+
+    fn quarantine(&mut self, request: &QuarantineRequest) -> Result<bool, String> {
+        let settings = Arc::clone(&self.parts.shared.snapshot.load().settings);
+        let tenant = quarantine::named(&settings.config.identity.issuers, request.issuer.as_deref(), &request.tenant)?;
+        match request.seconds {
+            0 => self.quarantine.lift(&tenant),
+            seconds => self.quarantine.begin(&tenant, Duration::from_secs(seconds)).map(|()| true),
         }
     }
 
@@ -333,7 +356,11 @@ impl Service {
     fn figures(&mut self) {
         self.look_at_the_clock();
         self.kernel.figures();
+        self.quarantine.tend();
         let status = &self.parts.status;
+        if let Some(egress) = self.parts.publisher.egress() {
+            egress::tell(egress, &self.parts.events, status);
+        }
         *status.audit_trouble.lock().unwrap_or_else(PoisonError::into_inner) = self.parts.audit_health.trouble();
         let numbers = self.parts.audit_health.numbers();
         status.audit_records.store(numbers.records, Ordering::Relaxed);
@@ -451,6 +478,7 @@ fn text(value: impl ToString) -> Detail {
 }
 
 async fn refresh_addresses(shared: &Shared, publisher: &Publisher, guard: &AddressGuard) {
+    publisher.renew_egress();
     let old = shared.snapshot.load_full();
     let addresses = resolve::resolve(&old.settings.config.upstreams, guard, &old).await;
     if addresses != *old.addresses {
@@ -468,13 +496,17 @@ fn key_service(
     let identity = &settings.config.identity;
     let dev = identity.dev_issuer;
     let addresses = guard.clone();
+    let egress = publisher.egress().cloned();
     let guard = move |issuer: &Issuer, ip: IpAddr, port: u16| {
-        if dev && ip.is_loopback() {
-            return Ok(());
+        let address = std::net::SocketAddr::new(ip, port);
+        if !(dev && ip.is_loopback()) {
+            let allowed = Allowed { private: &issuer.allow_private, loopback: &[] };
+            addresses.check(allowed, address).map_err(|error| error.to_string())?;
         }
-        let allowed = Allowed { private: &issuer.allow_private, loopback: &[] };
-        let checked = addresses.check(allowed, std::net::SocketAddr::new(ip, port));
-        checked.map(|_| ()).map_err(|error| error.to_string())
+        if let Some(egress) = &egress {
+            egress.allow_for(address, egress::FETCH);
+        }
+        Ok(())
     };
     let publisher = Arc::clone(publisher);
     let previous = Arc::clone(&shared.snapshot.load().keys);

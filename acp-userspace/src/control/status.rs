@@ -53,6 +53,18 @@ pub struct Status {
     pub kernel_unwritten: AtomicU64,
     /// Connections of which more was audited than the kernel saw.
     pub kernel_breaches: AtomicU64,
+    /// Tenants in quarantine.
+    pub quarantined: AtomicU64,
+    /// Connections reset for it.
+    pub quarantine_resets: AtomicU64,
+    /// Packets that the kernel dropped for it.
+    pub quarantine_dropped: AtomicU64,
+    /// The kernel holds the gateway's own connections.
+    pub egress_guarded: AtomicBool,
+    /// Connections of the gateway itself that the kernel refused.
+    pub egress_refused: AtomicU64,
+    /// Those of them that are in no event.
+    pub egress_lost: AtomicU64,
     /// What confined processes were refused, as reported.
     pub confine_refused: AtomicU64,
     /// Refusals of confined processes of which no more than their number is known.

@@ -21,10 +21,14 @@ use aya_log::EbpfLogger;
 use super::bequest::Bequest;
 use super::cgroup::{CgroupError, CgroupNode};
 use super::drop::Silence;
+use super::egress::Egress;
 use super::load::Loads;
+use super::quarantine::Freezer;
 use super::worker::{Ledger, WorkerPlane};
 use super::{KernelError, KernelPlane, Shared, Stats, Tier, socket};
 use crate::clock::mono_ns;
+use crate::config::resolved::KernelConfig;
+use crate::ids::TenantId;
 
 /// The programs, where the build had them.
 #[cfg(acp_bpf_object)]
@@ -96,6 +100,10 @@ pub struct BpfPlane {
     ledger: Option<KernelLedger>,
     /// The switch of `acp_drop`, once it is attached anywhere (K3).
     silence: Option<Silence>,
+    /// The guard of the gateway's own connections (K2, if the kernel takes it).
+    egress: Option<Arc<Egress>>,
+    /// What drops for quarantines (K2, if the kernel takes it).
+    freezer: Option<Freezer>,
     /// Must outlive the loading of programs that log; read once more with each drain.
     logger: Option<EbpfLogger<ToTracing>>,
     /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment. `None` where another process
@@ -104,7 +112,7 @@ pub struct BpfPlane {
     /// What the next process can be left; of this one's attachments only those that were left to it.
     bequest: Bequest,
     /// Left after the program attached to it is gone.
-    _node: Option<CgroupNode>,
+    node: Option<CgroupNode>,
 }
 
 struct KernelLedger {
@@ -132,10 +140,12 @@ impl BpfPlane {
             loads: Arc::new(loads),
             ledger: None,
             silence: None,
+            egress: None,
+            freezer: None,
             logger: Some(logger),
             ebpf: Some(ebpf),
             bequest,
-            _node: None,
+            node: None,
         })
     }
 
@@ -157,7 +167,9 @@ impl BpfPlane {
             silence,
             logger: None,
             ebpf: None,
-            _node: bequest.cgroup.as_deref().map(CgroupNode::join).transpose()?,
+            egress: Egress::inherit(&bequest).map(Arc::new),
+            freezer: Freezer::inherit(&bequest),
+            node: bequest.cgroup.as_deref().map(CgroupNode::join).transpose()?,
             bequest,
         })
     }
@@ -172,7 +184,7 @@ impl BpfPlane {
         // Held whatever happened: the listeners are in it.
         let directory = node.path().display().to_string();
         self.bequest.cgroup = Some(node.path().to_owned());
-        self._node = Some(node);
+        self.node = Some(node);
         attached?;
         self.self_test()?;
         let states = take_data(self.programs()?, "SK_STATE", |map| match map {
@@ -189,6 +201,23 @@ impl BpfPlane {
         let (silence, lacks) = Silence::start(self.programs()?, interfaces)?;
         self.silence = Some(silence);
         Ok(lacks)
+    }
+
+    /// Attaches what the tiers do not depend on. Returns a line for each that could not be had.
+    pub(super) fn attach_extras(&mut self, config: &KernelConfig) -> Vec<String> {
+        let mut lacks = Vec::new();
+        let (Some(node), Some(ebpf)) = (&self.node, &mut self.ebpf) else { return lacks };
+        match Freezer::attach(ebpf, node) {
+            Ok(freezer) => self.freezer = Some(freezer),
+            Err(error) => lacks.push(format!("no quarantine in the kernel: {}", super::chain(&error))),
+        }
+        if config.egress_guard {
+            match Egress::attach(ebpf, node) {
+                Ok(egress) => self.egress = Some(Arc::new(egress)),
+                Err(error) => lacks.push(format!("no egress guard: {}", super::chain(&error))),
+            }
+        }
+        lacks
     }
 
     fn attach_ledger(&mut self, node: &CgroupNode) -> Result<(), BpfError> {
@@ -283,6 +312,19 @@ impl KernelPlane for BpfPlane {
             all.lost = self.counter(stats::LOST);
         }
         all
+    }
+
+    fn freeze(&mut self, tenant: &TenantId, until_ns: u64) -> Result<bool, KernelError> {
+        let slot = self.shared.tenants.slot(tenant);
+        Ok(self.freezer.as_mut().map_or(Ok(false), |freezer| freezer.freeze(slot, until_ns))?)
+    }
+
+    fn frozen(&self) -> u64 {
+        self.freezer.as_ref().map_or(0, Freezer::dropped)
+    }
+
+    fn egress(&self) -> Option<Arc<Egress>> {
+        self.egress.clone()
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -166,6 +166,15 @@ impl WorkerPlane {
         record.ok()
     }
 
+    /// The connections that are this tenant's alone.
+    #[must_use]
+    pub fn bound_to(&self, tenant: TenantSlot) -> Vec<RawFd> {
+        let is_its =
+            |state: &SkState| state.tenant == tenant && state.flags & (ledger::BOUND | ledger::MULTI) == ledger::BOUND;
+        let nobody = tenant == TenantSlot::UNATTRIBUTED;
+        self.open.iter().filter(|(_, open)| !nobody && is_its(&open.state)).map(|(fd, _)| *fd).collect()
+    }
+
     /// The connections that are open, as the kernel has them at this moment: one system call for each. A connection
     /// whose socket cannot be asked any more is left out.
     pub fn live(&self, now_ns: u64) -> Vec<Live> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::quarantine::Quarantined;
 use crate::audit::record::Versions;
 use crate::config::Config;
 use crate::config::resolved::Tool;
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub keys: Arc<Keys>,
     /// What is no longer trusted.
     pub revoked: Arc<Revocations>,
+    /// Whom an operator froze.
+    pub quarantined: Arc<Quarantined>,
     /// Where the upstreams are.
     pub addresses: Arc<Addresses>,
 }

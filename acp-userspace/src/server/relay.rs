@@ -167,6 +167,7 @@ fn cut_reason(conn: &Connection, fault: Reason) -> Reason {
         }
         Cut::ClientGone => Reason::ClientClosed,
         Cut::Shutdown => Reason::Overloaded,
+        Cut::Quarantine => Reason::TenantQuarantined,
     }
 }
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use super::handing::HandOver;
 use super::live::LiveLists;
 use super::metrics::{Count, WorkerMetrics};
+use super::quarantine::Resets;
 use crate::kernel::source::Sources;
 use crate::pipeline::Snapshot;
 use crate::usage::Usage;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub signals_lost: Count,
     /// Open connections, when they are asked for.
     pub live: LiveLists,
+    /// Connections reset because their tenant is in quarantine.
+    pub resets: Resets,
     /// Those of them that told who verified from where: what was learned of sources is void after each.
     pub reports_lost: Count,
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::lanes::Lanes;
 use super::runtime::{self, Canceller};
 use crate::clock::mono_ns;
+use crate::kernel::socket;
 
 /// Between two sweeps.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -68,6 +69,8 @@ pub(super) enum Cut {
     ClientGone,
     /// The gateway is shutting down.
     Shutdown,
+    /// The tenant is in quarantine.
+    Quarantine,
 }
 
 /// One connection as the sweep sees it.
@@ -213,6 +216,19 @@ impl Sweep {
         for watch in self.open.borrow().iter() {
             watch.cut_now(Cut::Shutdown);
         }
+    }
+
+    /// Resets these connections; how many of them were there to be reset. One that was cut before is not reset again.
+    pub(super) fn reset(&self, clients: &[RawFd]) -> u64 {
+        let open = self.open.borrow();
+        let meant = open.iter().filter(|watch| watch.cut() == Cut::No && clients.contains(&watch.client));
+        let reset = |watch: &Rc<Watch>| {
+            if let Err(error) = socket::reset_on_close(watch.client) {
+                tracing::debug!(%error, "a connection of a tenant in quarantine ends, and is not reset");
+            }
+            watch.cut_now(Cut::Quarantine);
+        };
+        meant.map(reset).count() as u64
     }
 
     /// Sweeps for ever, and tells `lanes` how late it came to it.

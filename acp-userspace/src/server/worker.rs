@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::Shared;
 use super::buffers::{Buffers, Quota};
 use super::connection::Connection;
 use super::handing;
@@ -28,6 +27,7 @@ use super::places::{Place, Places, Source};
 use super::runtime::{self, Canceller, Driver, TcpListener, TcpStream};
 use super::sweep::Sweep;
 use super::upstream::Pool;
+use super::{Shared, quarantine};
 use crate::clock::{Now, mono_ns, thread_cpu_ns, tick_ns};
 use crate::config::resolved::{Issuer, Per};
 use crate::http::forwarded;
@@ -116,7 +116,7 @@ pub(super) struct Worker {
     pub(super) lanes: Rc<Lanes>,
     places: Rc<Places>,
     pub(super) metrics: Arc<WorkerMetrics>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     snapshots: RefCell<arc_swap::Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
     current: RefCell<Current>,
     times: Cell<Times>,
@@ -370,6 +370,7 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
         worker.metrics.beat.set(mono_ns());
         worker.shared.live.answer(&listed, || worker.with_plane(|plane| plane.live(mono_ns())));
         let snapshot = worker.snapshot();
+        quarantine::reset(worker, &snapshot.quarantined);
         let upstreams = &snapshot.settings.config.upstreams;
         worker.pool.expire(mono_ns(), snapshot.settings.generation, |at| {
             upstreams.get(at).map_or(Duration::ZERO, |upstream| upstream.idle_timeout)

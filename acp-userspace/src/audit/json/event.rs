@@ -27,6 +27,10 @@ pub enum EventKind {
     LedgerBreach,
     /// A confined process was refused what leads past the gateway, as `acp confine` reports it.
     ConfineRefused,
+    /// The kernel refused a connection of the gateway itself.
+    EgressRefused,
+    /// A tenant's quarantine: begun, frozen in the kernel, connections reset, lifted.
+    Quarantine,
     /// An operator changed state.
     Admin,
     /// Something is missing from the log: what and why.
@@ -39,7 +43,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Start,
         Self::Stop,
         Self::Reload,
@@ -49,6 +53,8 @@ impl EventKind {
         Self::ConnectionClosed,
         Self::LedgerBreach,
         Self::ConfineRefused,
+        Self::EgressRefused,
+        Self::Quarantine,
         Self::Admin,
         Self::Gap,
         Self::WorkerRestart,
@@ -68,6 +74,8 @@ impl EventKind {
             Self::ConnectionClosed => "connection_closed",
             Self::LedgerBreach => "ledger_breach",
             Self::ConfineRefused => "confine_refused",
+            Self::EgressRefused => "egress_refused",
+            Self::Quarantine => "quarantine",
             Self::Admin => "admin",
             Self::Gap => "gap",
             Self::WorkerRestart => "worker_restart",

@@ -37,6 +37,7 @@ pub(super) fn kernel(
         ignored_429_max: within(&raw.ignored_429_max, 1, 10_000, found) as u32,
         penalty: *raw.penalty,
         interfaces: raw.interfaces.iter().map(|name| name.as_str().into()).collect(),
+        egress_guard: *raw.egress_guard,
         cgroup: raw.cgroup.as_deref().map(|path| files.path(path)),
     }
 }

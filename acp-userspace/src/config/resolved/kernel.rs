@@ -31,6 +31,8 @@ pub struct KernelConfig {
     pub penalty: Duration,
     /// Interfaces on which a silent penalty's SYNs are dropped.
     pub interfaces: Vec<Arc<str>>,
+    /// The gateway's own connections are held in the kernel.
+    pub egress_guard: bool,
     /// cgroup2 directory to create the gateway's own node under; `None` = where the process is.
     pub cgroup: Option<PathBuf>,
 }
@@ -50,6 +52,7 @@ impl Default for KernelConfig {
             ignored_429_max: 10,
             penalty: Duration::from_secs(5),
             interfaces: Vec::new(),
+            egress_guard: true,
             cgroup: None,
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Admin, Command, Surface, ask};
 use crate::control::confine::RefusedRow;
 use crate::control::kernel::{ConnectionRow, PenaltyRow, SourceRow};
+use crate::control::quarantine::QuarantineRow;
 
 /// Sources that are listed unless another number is asked for.
 const SOURCES_DEFAULT: usize = 1_000;
@@ -31,6 +32,10 @@ pub enum KernelCommand {
     Sources(usize, oneshot::Sender<Vec<SourceRow>>),
     /// The open connections.
     Connections(oneshot::Sender<Vec<ConnectionRow>>),
+    /// Freeze a tenant for so long; zero lifts it, and answers whether there was one.
+    Quarantine(QuarantineRequest, oneshot::Sender<Result<bool, String>>),
+    /// The quarantines in force.
+    Quarantines(oneshot::Sender<Vec<QuarantineRow>>),
     /// What `acp confine` reports; answers how many of the rows, from the first on, are in the log's queue.
     Refused(Vec<RefusedRow>, oneshot::Sender<usize>),
 }
@@ -43,6 +48,7 @@ pub(super) fn routes() -> Router<(Surface, mpsc::Sender<Command>)> {
         .route("/kernel/connections", get(connections))
         .route("/kernel/pardon", post(pardon))
         .route("/kernel/refused", post(refused))
+        .route("/kernel/quarantine", get(quarantines).post(quarantine))
 }
 
 async fn penalties(State((_, commands)): Admin) -> Response {
@@ -88,6 +94,39 @@ async fn connections(State((_, commands)): Admin) -> Response {
             "bytes_out": live.bytes_out,
             "retransmits": live.retrans,
             "rtt_us": live.srtt_us,
+        })
+    })
+}
+
+/// What is asked of a quarantine.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineRequest {
+    /// The tenant's name.
+    pub tenant: String,
+    /// The issuer entry's name; needed where there are several.
+    pub issuer: Option<String>,
+    /// For how long; 0 = lift it.
+    pub seconds: u64,
+}
+
+async fn quarantine(State((_, commands)): Admin, Json(request): Json<QuarantineRequest>) -> Response {
+    match ask(&commands, |answer| Command::Kernel(KernelCommand::Quarantine(request, answer))).await {
+        Some(Ok(true)) => StatusCode::NO_CONTENT.into_response(),
+        Some(Ok(false)) => (StatusCode::NOT_FOUND, "that tenant is not in quarantine\n").into_response(),
+        Some(Err(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why).into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+async fn quarantines(State((_, commands)): Admin) -> Response {
+    let rows = ask(&commands, |answer| Command::Kernel(KernelCommand::Quarantines(answer))).await;
+    answer(rows, |QuarantineRow { tenant, seconds_left, in_kernel }| {
+        json!({
+            "tenant": &*tenant.tenant,
+            "issuer": &*tenant.issuer,
+            "seconds_left": seconds_left,
+            "dropped_by": in_kernel.then_some("kernel"),
         })
     })
 }
