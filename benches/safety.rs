@@ -1,21 +1,33 @@
 //! What one body costs between arriving and policy: the walk, the search, both doors together.
 //!
 //! Measured warm on one thread: bodies of 64 B, 1 KiB and 8 KiB without findings, as prose (long strings), as records
-//! (a member every ten bytes, the walk's hard case) and as a prompt of near misses (the search's). Left out: identity,
-//! and what findings cost (an edit each).
+//! (a member every ten bytes, the walk's hard case) and as a prompt of near misses (the search's); then, at 16 KiB,
+//! everything of `inputs`: clean, dense and hostile. Left out: identity.
 //! Before measuring, asserts that a warm walk and screening allocate nothing.
+//!
+//! With `--table`, prints instead what `cargo xtask bench --safety-speed` judges.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use acp::clock::Now;
 use acp::config::resolved::{ContentAction, Detector, Protocol, Route, SafetyConfig, SafetyRule};
 use acp::ids::{Key128, TenantId};
 use acp::protocol::json::{Limits, Walker};
-use acp::safety::{Body, Caller, Content, ResponseScreened, RouteRules, RuleSet, Scan, Scope, screen_response};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use acp::safety::stream::{StreamKind, StreamScreen, Tools};
+use acp::safety::{
+    Body, Caller, Content, ContentRefused, ResponseScreened, RouteRules, RuleSet, Scan, Scope, screen_response,
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
+use inputs::{Class, Form, INPUTS};
+
+#[path = "safety/inputs.rs"]
+mod inputs;
+#[path = "safety/table.rs"]
+mod table;
 
 struct Counting;
 
@@ -77,8 +89,10 @@ fn records(len: usize) -> String {
     body + "]"
 }
 
+/// Everything is looked for but what is off unless it is asked for.
 fn rules() -> RuleSet {
-    let rules = vec![SafetyRule::new("bench", &Detector::ALL, ContentAction::Redact)];
+    let strong: Vec<Detector> = Detector::ALL.into_iter().filter(|one| !Detector::WEAK.contains(one)).collect();
+    let rules = vec![SafetyRule::new("bench", &strong, ContentAction::Redact)];
     let route = Route {
         index: 0,
         name: "bench".into(),
@@ -101,9 +115,10 @@ fn rules() -> RuleSet {
         .expect("the engine compiles")
 }
 
-fn screened(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> ResponseScreened {
+/// Runs `with` as a caller.
+fn as_caller<R>(with: impl FnOnce(&Caller<'_>) -> R) -> R {
     let tenant = TenantId { issuer: "bench".into(), tenant: "bench".into() };
-    let caller = Caller {
+    with(&Caller {
         tenant: &tenant,
         tenant_key: Key128([1; 16]),
         user_key: Key128([2; 16]),
@@ -112,8 +127,29 @@ fn screened(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> Respo
         tool: "",
         root: "",
         now: Now { wall_ns: 0, mono_ns: 0 },
-    };
-    screen_response(&caller, content, rules, &[], scan).expect("passes")
+    })
+}
+
+fn screen(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> Result<ResponseScreened, ContentRefused> {
+    as_caller(|caller| screen_response(caller, content, rules, &[], scan))
+}
+
+fn screened(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> ResponseScreened {
+    screen(content, rules, scan).expect("passes")
+}
+
+/// A stream of events in reads of 1 KiB; whether all of it passed.
+fn stream(bytes: &[u8], rules: &RouteRules, walker: &mut Walker, scan: &mut Scan) -> bool {
+    const HELD_BYTES_MAX: usize = 1 << 20;
+    as_caller(|caller| {
+        let mut tools = Tools::new(rules, caller, &[], walker, scan);
+        let (mut stream, mut out) = (StreamScreen::new(StreamKind::Events, HELD_BYTES_MAX), Vec::new());
+        let pushed = bytes.chunks(1 << 10).try_for_each(|read| {
+            out.clear();
+            stream.push(read, &mut tools, &mut out)
+        });
+        pushed.and_then(|()| stream.end(&mut tools, &mut out)).is_ok()
+    })
 }
 
 /// The whole of it: what the pipeline does with a body.
@@ -162,5 +198,47 @@ fn safety(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, safety);
-criterion_main!(benches);
+/// Whatever `inputs` has, at one size.
+fn all_inputs(criterion: &mut Criterion) {
+    const LEN: usize = 16 << 10;
+    let rules = rules();
+    let rules = rules.request(Scope { route: 0, tool: None, tenant: "bench" }).expect("the one route");
+    let (mut walker, mut scan) = (Walker::new(), Scan::default());
+    let mut group = criterion.benchmark_group("inputs");
+    group.sample_size(10).warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(200));
+    for input in INPUTS {
+        let body = input.of_len(LEN);
+        let class = match input.class {
+            Class::Clean => "clean",
+            Class::Dense => "dense",
+            Class::Hostile => "hostile",
+        };
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(BenchmarkId::new(class, input.name), |bench| match input.form {
+            Form::Events => bench.iter(|| stream(black_box(&body), rules, &mut walker, &mut scan)),
+            Form::Text => {
+                bench.iter(|| screen(&Content::body(Body::Raw(black_box(&body))), rules, &mut scan).is_ok());
+            }
+            Form::Json => bench.iter(|| {
+                let document = walker.walk(black_box(&body), &Limits::default()).expect("valid JSON");
+                screen(&Content::body(Body::Json(document)), rules, &mut scan).is_ok()
+            }),
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, safety, all_inputs);
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--table").skip(1);
+    if std::env::args().any(|argument| argument == "--table") {
+        let filter = arguments.next().filter(|argument| argument != "--bench").unwrap_or_default();
+        let rules = rules();
+        let rules = rules.request(Scope { route: 0, tool: None, tenant: "bench" }).expect("the one route");
+        table::print(&filter, rules);
+        return;
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

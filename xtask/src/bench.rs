@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what governing a request costs, against peers that do less; with `--flood`, what an offender
-//! costs a victim; with `--safety`, what content safety finds, beside a peer that finds.
+//! costs a victim; with `--safety`, what content safety finds, beside a peer that finds; with `--safety-speed`, how fast.
 //!
 //! Every row does the same job: pass a 1 KiB JSON `POST` with a user's RS256 token to the same nginx backend and return
 //! its answer. The headline is CPU time per request of the server's process tree, because requests per second say as
@@ -36,6 +36,7 @@ mod proc;
 mod report;
 mod row;
 mod safety;
+mod safety_speed;
 mod server;
 mod sys;
 
@@ -109,6 +110,11 @@ pub(crate) struct Args {
     safety: bool,
     #[command(flatten)]
     accuracy: safety::Args,
+    /// Measure instead how fast content safety is, and whether that grows with the content.
+    #[arg(long, conflicts_with_all = ["rows", "flood", "safety"])]
+    safety_speed: bool,
+    #[command(flatten)]
+    speed: safety_speed::Args,
     /// Succeed although a row's program is not installed.
     #[arg(long)]
     allow_missing: bool,
@@ -144,6 +150,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         None if args.flood => run_flood(&args),
         None if args.overload => run_overload(&args),
         None if args.safety => run_safety(&args),
+        None if args.safety_speed => safety_speed::run(&args.speed),
         None => run_rows(&args),
     }
 }
