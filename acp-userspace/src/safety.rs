@@ -25,6 +25,8 @@ mod form;
 mod fuzz;
 pub mod hyperscan;
 pub mod inflate;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 pub mod redact;
 pub mod risk;
 pub mod rules;

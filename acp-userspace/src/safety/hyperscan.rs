@@ -1,4 +1,5 @@
-//! The anchors that are words as Hyperscan block databases, one for each family. The engine's types stop here.
+//! The anchors that are words as Hyperscan block databases: one for each family, and one of secrets and words, which
+//! is faster than one after the other. The engine's types stop here.
 //!
 //! They are compiled when rules are (tens of milliseconds, never on a request), and shared; each worker has
 //! a scratch of its own. The callback is a bare push into preallocated room: it runs inside C code, where a panic
@@ -14,6 +15,8 @@ pub struct Hyperscan {
     secrets: BlockDatabase,
     words: BlockDatabase,
     phrases: BlockDatabase,
+    /// Secrets first, then words.
+    both: BlockDatabase,
 }
 
 impl std::fmt::Debug for Hyperscan {
@@ -32,6 +35,7 @@ pub struct Scratch {
     secrets: hyperscan::Scratch,
     words: hyperscan::Scratch,
     phrases: hyperscan::Scratch,
+    both: hyperscan::Scratch,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -46,10 +50,11 @@ impl Hyperscan {
     /// # Errors
     /// When the engine refuses: an unsupported CPU, or no memory.
     pub fn compile() -> Result<Self, CompileError> {
-        let secrets = database(secrets::ANCHORS.iter().map(|anchor| (anchor.expression, anchor.caseless)))?;
-        let words = database(words::all().map(|word| (word.needle, true)))?;
+        let of_secrets = || secrets::ANCHORS.iter().map(|anchor| (anchor.expression, anchor.caseless));
+        let of_words = || words::all().map(|word| (word.needle, true));
+        let (secrets, words) = (database(of_secrets())?, database(of_words())?);
         let phrases = database(phrases::all().map(|anchor| (anchor.expression, anchor.caseless)))?;
-        Ok(Self { secrets, words, phrases })
+        Ok(Self { secrets, words, both: database(of_secrets().chain(of_words()))?, phrases })
     }
 }
 
@@ -74,7 +79,8 @@ impl Scanner for Hyperscan {
 
     fn scratch(&self) -> Result<Scratch, ScannerError> {
         let of = |database: &BlockDatabase| database.alloc_scratch().map_err(|_| ScannerError::Engine);
-        Ok(Scratch { secrets: of(&self.secrets)?, words: of(&self.words)?, phrases: of(&self.phrases)? })
+        let (secrets, words) = (of(&self.secrets)?, of(&self.words)?);
+        Ok(Scratch { secrets, words, both: of(&self.both)?, phrases: of(&self.phrases)? })
     }
 
     fn scan(
@@ -94,12 +100,14 @@ impl Scanner for Hyperscan {
             Family::Secrets => (&self.secrets, &scratch.secrets),
             Family::Words => (&self.words, &scratch.words),
             Family::Phrases => (&self.phrases, &scratch.phrases),
+            Family::Both => (&self.both, &scratch.both),
         };
+        let secrets = if family == Family::Words { 0 } else { secrets::ANCHORS.len() as u32 };
         let on_match = |id: u32, _from: u64, to: u64, _flags: u32| {
-            let anchor = match family {
-                Family::Secrets => Anchor::Secret(id as u8),
-                Family::Words => Anchor::Word(id as u8),
-                Family::Phrases => Anchor::Phrase(id as u8),
+            let anchor = match (family, id.checked_sub(secrets)) {
+                (Family::Phrases, _) => Anchor::Phrase(id as u8),
+                (_, Some(word)) => Anchor::Word(word as u8),
+                (_, None) => Anchor::Secret(id as u8),
             };
             let taken = sink.candidate(Candidate { anchor, end: to as u32 });
             if taken { Matching::Continue } else { Matching::Terminate }

@@ -32,13 +32,15 @@ pub enum Anchor {
     Phrase(u8),
 }
 
-/// Anchors that the engine searches together: few that are alike are found faster than all.
+/// Anchors that the engine searches together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// [`Anchor::Secret`].
     Secrets,
     /// [`Anchor::Word`].
     Words,
+    /// Secrets and words, faster than one after the other.
+    Both,
     /// [`Anchor::Phrase`].
     Phrases,
 }

@@ -19,6 +19,8 @@
 
 use wide::u8x16;
 
+#[cfg(target_arch = "x86_64")]
+use super::lanes;
 use super::scanner::{Anchor, Candidate};
 
 /// Bytes judged at once.
@@ -80,11 +82,11 @@ impl Iterator for Shapes<'_> {
 
     fn next(&mut self) -> Option<Candidate> {
         loop {
-            while self.some == 0 {
-                if self.next >= self.text.len() {
+            if self.some == 0 {
+                self.advance();
+                if self.some == 0 {
                     return None;
                 }
-                self.read_block();
             }
             let kind = self.some.trailing_zeros() as usize;
             let places = &mut self.places[kind];
@@ -123,23 +125,43 @@ impl Shapes<'_> {
         ANCHORS.iter().position(|known| *known == anchor).map_or(0, |kind| self.settled[kind])
     }
 
-    fn read_block(&mut self) {
+    /// Reads on to the next block with places, or to the end.
+    fn advance(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        if lanes::is_available() {
+            // SAFETY: the CPU has what the function is compiled for, as was just asked.
+            return unsafe { self.advance_wide() };
+        }
+        self.advance_by(classes);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn advance_wide(&mut self) {
+        self.advance_by(|block| classes_wide(block));
+    }
+
+    #[inline(always)]
+    fn advance_by(&mut self, classes: impl Fn(&[u8; BLOCK]) -> Classes) {
+        while self.some == 0 && self.next < self.text.len() {
+            self.read_block(&classes);
+        }
+    }
+
+    #[inline(always)]
+    fn read_block(&mut self, classes: impl Fn(&[u8; BLOCK]) -> Classes) {
         self.block = self.next;
         self.next += BLOCK;
         let rest = &self.text[self.block..];
         let now = match rest.first_chunk() {
             Some(block) => classes(block),
-            None => {
-                let mut block = [0; BLOCK];
-                block[..rest.len()].copy_from_slice(rest);
-                classes(&block)
-            }
+            None => classes_of_rest(rest),
         };
         let pair = Pair { before: &self.before, now: &now };
         let long = self.words.long(now.letter | now.digit);
         let runs = self.runs.sevenths(&now);
         let numbered = now.digit != 0;
-        self.places = [
+        let places = [
             runs,
             if now.at == 0 { 0 } else { self.addresses(now.at) },
             if now.dot | self.before.dot != 0 && numbered { pair.dotted() } else { 0 },
@@ -149,7 +171,11 @@ impl Shapes<'_> {
             if numbered { pair.pairs() } else { 0 },
             if numbered | (self.before.digit != 0) { pair.tokens() | long } else { long },
         ];
-        self.some = (0..).zip(self.places).fold(0, |some, (kind, places)| some | u32::from(places != 0) << kind);
+        // Most blocks have none, and leave all as it is.
+        if places.iter().fold(0, |any, places| any | places) != 0 {
+            self.places = places;
+            self.some = (0..).zip(places).fold(0, |some, (kind, places)| some | u32::from(places != 0) << kind);
+        }
         self.before = now;
     }
 
@@ -170,7 +196,7 @@ impl Shapes<'_> {
 }
 
 /// What the bytes of a block are; bit `n` speaks of the `n`th.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Classes {
     digit: u64,
     letter: u64,
@@ -181,6 +207,16 @@ struct Classes {
     dot: u64,
     hyphen: u64,
     space: u64,
+}
+
+/// As [`classes`], of what is left behind the last whole block. Compiled once: the loop over whole blocks is not to share
+/// anything with it.
+#[cold]
+#[inline(never)]
+fn classes_of_rest(rest: &[u8]) -> Classes {
+    let mut block = [0; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    classes(&block)
 }
 
 /// Sorts the bytes of `block`, sixteen at a time.
@@ -205,6 +241,28 @@ fn classes(block: &[u8; BLOCK]) -> Classes {
         classes.colon |= mark(lane.simd_eq(every(b':')));
         classes.dot |= mark(lane.simd_eq(every(b'.')));
         classes.hyphen |= mark(lane.simd_eq(every(b'-')));
+    }
+    classes
+}
+
+/// As [`classes`], thirty-two at a time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+#[inline]
+fn classes_wide(block: &[u8; BLOCK]) -> Classes {
+    use lanes::{bits, equal, or, with, within};
+    let mut classes = Classes::default();
+    for (i, lane) in block.as_chunks().0.iter().enumerate() {
+        let (lane, shift) = (lanes::load(lane), lanes::LANE * i);
+        let (space, parenthesis) = (equal(lane, b' '), equal(with(lane, 1), b')'));
+        classes.digit |= bits(within(lane, b'0', b'9')) << shift;
+        classes.letter |= bits(within(with(lane, 0x20), b'a', b'z')) << shift;
+        classes.run |= bits(or(within(lane, b'-', b'9'), or(parenthesis, space))) << shift;
+        classes.space |= bits(space) << shift;
+        classes.at |= bits(equal(lane, b'@')) << shift;
+        classes.colon |= bits(equal(lane, b':')) << shift;
+        classes.dot |= bits(equal(lane, b'.')) << shift;
+        classes.hyphen |= bits(equal(lane, b'-')) << shift;
     }
     classes
 }

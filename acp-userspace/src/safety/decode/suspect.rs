@@ -8,9 +8,13 @@ use std::ops::Range;
 use wide::u8x16;
 
 use super::runs::{self, BASE64_MIN};
+#[cfg(target_arch = "x86_64")]
+use crate::safety::lanes;
 
 /// Bytes judged at once.
 const BLOCK: usize = 64;
+/// Bytes that are looked at one by one before.
+const NEAR: usize = 8;
 
 /// The first place at or behind `from` where `text` may stand for another one; there is none before it.
 pub(in crate::safety) fn suspect(text: &[u8], from: usize) -> Option<usize> {
@@ -19,12 +23,13 @@ pub(in crate::safety) fn suspect(text: &[u8], from: usize) -> Option<usize> {
 
 /// The first `%`, `&` or byte that is not ASCII at or behind `from`.
 pub(super) fn next_mark(text: &[u8], from: usize) -> Option<usize> {
+    let is_mark = |byte: &u8| !byte.is_ascii() || matches!(byte, b'%' | b'&');
+    // In text that is full of them the next is near.
     let rest = text.get(from..)?;
-    let mut blocks = rest.chunks(BLOCK).enumerate();
-    blocks.find_map(|(i, block)| {
-        let marks = Marks::of(block).mark;
-        (marks != 0).then(|| from + i * BLOCK + marks.trailing_zeros() as usize)
-    })
+    match rest.iter().take(NEAR).position(is_mark) {
+        Some(at) => Some(from + at),
+        None => scan(text, from + NEAR, |marks| marks.mark, |_| None),
+    }
 }
 
 /// The first run of base64 at or behind `from`.
@@ -48,11 +53,42 @@ fn scan(
     text: &[u8],
     from: usize,
     mark: impl Fn(&Marks) -> u64,
+    judge: impl FnMut(Range<usize>) -> Option<usize>,
+) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    if lanes::is_available() {
+        // SAFETY: the CPU has what the function is compiled for, as was just asked.
+        return unsafe { scan_wide(text, from, mark, judge) };
+    }
+    scan_by(text, from, Marks::of_block, mark, judge)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn scan_wide(
+    text: &[u8],
+    from: usize,
+    mark: impl Fn(&Marks) -> u64,
+    judge: impl FnMut(Range<usize>) -> Option<usize>,
+) -> Option<usize> {
+    scan_by(text, from, |block| Marks::of_block_wide(block), mark, judge)
+}
+
+#[inline(always)]
+fn scan_by(
+    text: &[u8],
+    from: usize,
+    marks_of: impl Fn(&[u8; BLOCK]) -> Marks,
+    mark: impl Fn(&Marks) -> u64,
     mut judge: impl FnMut(Range<usize>) -> Option<usize>,
 ) -> Option<usize> {
     let (mut base, mut before) = (from, Runs::default());
     'blocks: while base < text.len() {
-        let marks = Marks::of(&text[base..text.len().min(base + BLOCK)]);
+        let rest = &text[base..];
+        let marks = match rest.first_chunk() {
+            Some(block) => marks_of(block),
+            None => Marks::of_rest(rest),
+        };
         let (wanted, mut twelfths) = (mark(&marks), before.twelfths(marks.run));
         while wanted | twelfths != 0 {
             let first = (wanted | twelfths).trailing_zeros();
@@ -93,17 +129,14 @@ struct Marks {
 }
 
 impl Marks {
-    /// Of a block, or of the last one, which may be shorter.
-    #[inline]
-    fn of(block: &[u8]) -> Self {
-        match block.try_into() {
-            Ok(block) => Self::of_block(block),
-            Err(_) => {
-                let mut padded = [0; BLOCK];
-                padded[..block.len()].copy_from_slice(block);
-                Self::of_block(&padded)
-            }
-        }
+    /// Of what is left behind the last whole block. Compiled once: the loop over whole blocks is not to share anything
+    /// with it.
+    #[cold]
+    #[inline(never)]
+    fn of_rest(rest: &[u8]) -> Self {
+        let mut padded = [0; BLOCK];
+        padded[..rest.len()].copy_from_slice(rest);
+        Self::of_block(&padded)
     }
 
     #[inline]
@@ -124,6 +157,26 @@ impl Marks {
             let bits = |lane: u8x16| u64::from(lane.to_bitmask()) << (16 * i);
             run |= bits(letter | digit | sign);
             mark |= bits(other);
+        }
+        Self { mark, run }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Marks {
+    /// As [`Marks::of_block`], thirty-two bytes at a time.
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    #[inline]
+    fn of_block_wide(block: &[u8; BLOCK]) -> Self {
+        use lanes::{bits, equal, or, with, within};
+        let (mut mark, mut run) = (0, 0);
+        for (i, lane) in block.as_chunks().0.iter().enumerate() {
+            let (lane, shift) = (lanes::load(lane), lanes::LANE * i);
+            let letter = within(with(lane, 0x20), b'a', b'z');
+            let sign = or(equal(lane, b'+'), or(equal(lane, b'-'), equal(lane, b'_')));
+            run |= bits(or(or(letter, within(lane, b'/', b'9')), sign)) << shift;
+            // The highest bit of a byte that is not ASCII is set as it stands.
+            mark |= bits(or(lane, within(lane, b'%', b'&'))) << shift;
         }
         Self { mark, run }
     }
@@ -163,9 +216,17 @@ mod tests {
     #[test]
     fn every_byte_is_marked_for_what_it_is() {
         for byte in 0..=u8::MAX {
-            let marks = Marks::of(&[byte]);
-            assert_eq!(marks.mark, u64::from(!byte.is_ascii() || matches!(byte, b'%' | b'&')), "{byte:#x}");
-            assert_eq!(marks.run, u64::from(is_run(byte)), "{byte:#x}");
+            let mut block = [0; BLOCK];
+            block[usize::from(byte) % BLOCK] = byte;
+            let marks = Marks::of_block(&block);
+            let bit = |is: bool| u64::from(is) << (byte % 64);
+            assert_eq!(marks.mark, bit(!byte.is_ascii() || matches!(byte, b'%' | b'&')), "{byte:#x}");
+            assert_eq!(marks.run, bit(is_run(byte)), "{byte:#x}");
+            #[cfg(target_arch = "x86_64")]
+            if lanes::is_available() {
+                // SAFETY: the CPU has what the function is compiled for, as was just asked.
+                assert_eq!(unsafe { Marks::of_block_wide(&block) }, marks, "{byte:#x}");
+            }
         }
     }
 

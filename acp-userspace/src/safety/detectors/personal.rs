@@ -124,9 +124,9 @@ pub(super) const WORDS: &[Word] = &[
 
 /// Lets `judge` see the place where `needle` was found, in a text or in a member's name.
 fn look(needle: &[u8], judge: fn(&Place<'_>, &mut Report<'_>), announced: &Announced<'_>, report: &mut Report<'_>) {
-    let Announced { text, from, name, .. } = *announced;
+    let Announced { text, from, name, said } = *announced;
     match name {
-        Some(name) => in_name(needle, judge, name.as_bytes(), text, report),
+        Some(name) => in_name(needle, judge, name.as_bytes(), said.len(), text, report),
         None if (needle.len()..=text.len()).contains(&from) => in_text(needle, judge, text, from, report),
         None => {}
     }
@@ -139,26 +139,29 @@ fn in_text(needle: &[u8], judge: fn(&Place<'_>, &mut Report<'_>), text: &[u8], e
     judge(&place, &mut |kind, range, confidence| report(kind, from + range.start..from + range.end, confidence));
 }
 
-/// Reads a member as it would stand in a text: `name: value`.
-fn in_name(needle: &[u8], judge: fn(&Place<'_>, &mut Report<'_>), name: &[u8], value: &[u8], report: &mut Report<'_>) {
+/// Reads a member as it would stand in a text: `name: value`. The needle ends at `end` of the name.
+fn in_name(
+    needle: &[u8],
+    judge: fn(&Place<'_>, &mut Report<'_>),
+    name: &[u8],
+    end: usize,
+    value: &[u8],
+    report: &mut Report<'_>,
+) {
     let name = &name[..name.len().min(KEY_BYTES_MAX)];
     let value = &value[..value.len().min(VALUE_BYTES_MAX)];
+    let Some(start) = end.checked_sub(needle.len()).filter(|_| end <= name.len()) else { return };
     let mut line = [0; KEY_BYTES_MAX + 2 + VALUE_BYTES_MAX];
     let base = name.len() + 2;
     let line = &mut line[..base + value.len()];
     line[..name.len()].copy_from_slice(name);
     line[name.len()..base].copy_from_slice(b": ");
     line[base..].copy_from_slice(value);
-    for start in 0..(name.len() + 1).saturating_sub(needle.len()) {
-        let end = start + needle.len();
-        if line[start..end].eq_ignore_ascii_case(needle) {
-            judge(&Place { text: line, start, end }, &mut |kind, range, confidence| {
-                if range.start >= base {
-                    report(kind, range.start - base..range.end - base, confidence);
-                }
-            });
+    judge(&Place { text: line, start, end }, &mut |kind, range, confidence| {
+        if range.start >= base {
+            report(kind, range.start - base..range.end - base, confidence);
         }
-    }
+    });
 }
 
 #[cfg(test)]

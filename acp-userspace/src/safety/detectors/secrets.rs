@@ -122,6 +122,11 @@ pub(in crate::safety) fn find(text: &[u8], key: Option<&str>, anchor: usize, end
     }
 }
 
+/// Whether the member `key`, whose value has so many bytes, is worth [`assigned`]: cheap, and rarely true.
+pub(in crate::safety) fn may_be_assigned(key: &str, value_len: usize) -> bool {
+    value_len >= value::BYTES_MIN && assignment::may_be_of_member(key, value_len)
+}
+
 /// The secret that is the value of the JSON member `key`, if that is a secret's name and the value looks like one.
 pub(in crate::safety) fn assigned(key: &str, value: &[u8]) -> Option<Secret> {
     if context::ends_in_placeholder(key.as_bytes()) { None } else { assignment::of_member(key, value) }

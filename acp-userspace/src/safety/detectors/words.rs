@@ -15,6 +15,12 @@ use crate::config::resolved::Detector;
 /// Bytes of a member's name in which needles count, so that a long name does not have its value looked at too often.
 pub(in crate::safety) const KEY_BYTES_MAX: usize = 128;
 
+/// Words of a member's name that have its value looked at, as many as `patient_medical_insurance_member_id` holds. Each
+/// has every item of a list looked at: a name of thirty words before a list of short items would cost microseconds a byte.
+pub(in crate::safety) const PER_KEY_MAX: usize = 4;
+/// Shortest value of a member that a word announces: a code of ICD-10 without its point.
+pub(in crate::safety) const VALUE_BYTES_MIN: usize = 3;
+
 /// Shortest needle.
 const NEEDLE_BYTES_MIN: usize = 3;
 /// Longest needle: longer ones make the engine three times slower.

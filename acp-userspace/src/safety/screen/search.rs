@@ -212,7 +212,13 @@ impl Search<'_> {
             return Ok(());
         }
         for node in document.nodes().filter(|node| node.kind() == Kind::String) {
-            let (Some(key), Some(text)) = (node.key().and_then(|key| key.text()), node.text()) else { continue };
+            let Some(key) = node.key().and_then(|key| key.text()) else { continue };
+            // Of most members the name and the value's length tell enough.
+            if !node.has_escapes() && !secrets::may_be_assigned(key, node.span().len() - 2) {
+                debug_assert!(node.text().is_none_or(|text| secrets::assigned(key, text.as_bytes()).is_none()));
+                continue;
+            }
+            let Some(text) = node.text() else { continue };
             let found = secrets::assigned(key, text.as_bytes()).filter(|secret| self.wanted.contains(secret.kind));
             if let Some(secret) = found {
                 let place = Place::Node(node.index());
@@ -259,11 +265,11 @@ impl Search<'_> {
                 places.settle(candidate.anchor, examine(self.hits, &found, candidate, settled, self.wanted)?);
             }
         }
-        if self.wanted.secrets() {
-            self.blocks(Family::Secrets, secrets::BACK_BYTES_MAX, bytes, &locate)?;
-        }
-        if self.wanted.words() {
-            self.blocks(Family::Words, words::NEEDLE_BYTES_MAX, bytes, &locate)?;
+        match (self.wanted.secrets(), self.wanted.words()) {
+            (true, true) => self.blocks(Family::Both, secrets::BACK_BYTES_MAX, bytes, &locate)?,
+            (true, false) => self.blocks(Family::Secrets, secrets::BACK_BYTES_MAX, bytes, &locate)?,
+            (false, true) => self.blocks(Family::Words, words::NEEDLE_BYTES_MAX, bytes, &locate)?,
+            (false, false) => {}
         }
         if self.wanted.phrases() {
             self.blocks(Family::Phrases, phrases::ANCHOR_BYTES_MAX, bytes, &locate)?;
@@ -279,7 +285,7 @@ impl Search<'_> {
         bytes: &'a [u8],
         locate: &impl Fn(&Candidate) -> Option<Found<'a>>,
     ) -> Result<(), ScannerError> {
-        let (mut from, mut searched) = (0, 0);
+        let (mut from, mut searched, mut names) = (0, 0, Names::default());
         loop {
             let to = bytes.len().min(from + BLOCK_BYTES);
             self.candidates.clear();
@@ -291,7 +297,7 @@ impl Search<'_> {
                     continue;
                 }
                 if let Some(found) = locate(&candidate) {
-                    announced(self.hits, self.document, &found, candidate, self.wanted)?;
+                    announced(self.hits, self.document, &found, candidate, &mut names, self.wanted)?;
                     examine(self.hits, &found, candidate, 0, self.wanted)?;
                 }
             }
@@ -303,12 +309,29 @@ impl Search<'_> {
     }
 }
 
+/// The name that words were found in last, and how many of them it had until now.
+#[derive(Debug, Default)]
+struct Names {
+    index: usize,
+    words: usize,
+}
+
+impl Names {
+    /// Counts one more in the name `index`; false if it had enough.
+    fn count(&mut self, index: usize) -> bool {
+        self.words = if self.index == index { self.words + 1 } else { 1 };
+        self.index = index;
+        self.words <= words::PER_KEY_MAX
+    }
+}
+
 /// Looks at the value of the member whose name a word stands in, and at the direct items of an array.
 fn announced(
     hits: &mut Vec<Hit>,
     document: Option<Document<'_>>,
     found: &Found<'_>,
     candidate: Candidate,
+    names: &mut Names,
     wanted: Detectors,
 ) -> Result<(), ScannerError> {
     let (Anchor::Word(_) | Anchor::Phrase(_), Place::Node(index), Some(document)) =
@@ -319,11 +342,12 @@ fn announced(
     let name = document.node(index).filter(|node| node.kind() == Kind::Key).and_then(|name| name.text());
     let (Some(name), Some(value)) = (name, document.node(index + 1)) else { return Ok(()) };
     let said = Candidate { end: candidate.end - found.base as u32, ..candidate };
-    if said.end as usize > words::KEY_BYTES_MAX {
+    if said.end as usize > words::KEY_BYTES_MAX || !names.count(index) {
         return Ok(());
     }
+    let least = if let Anchor::Word(_) = candidate.anchor { words::VALUE_BYTES_MIN } else { 1 };
     for value in std::iter::once(value).chain(value.items()) {
-        let Some(text) = value.text() else { continue };
+        let Some(text) = value.text().filter(|text| text.len() >= least) else { continue };
         let mut reporter = Reporter { hits, place: Place::Node(value.index()), result: Ok(()) };
         detectors::examine_member(text.as_bytes(), name, said, wanted, |detector, range, confidence| {
             reporter.report(detector, range, confidence);

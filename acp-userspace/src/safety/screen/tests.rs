@@ -265,6 +265,14 @@ fn a_key_tells_what_its_value_is() {
 }
 
 #[test]
+fn threat_a25_a_name_full_of_words_has_each_item_of_a_list_looked_at_a_few_times() {
+    let body = |words: usize| format!(r#"{{"{}mrn":["A123456"]}}"#, "dob ".repeat(words));
+    assert_eq!(edited(&body(0), Redact).1, 1);
+    assert_eq!(edited(&body(3), Redact).1, 1);
+    assert_eq!(edited(&body(4), Redact).1, 0);
+}
+
+#[test]
 fn raw_bodies_are_edited_byte_for_byte() {
     let body = b"\xff call (415) 555-0132\n\xfe a@b.com";
     let screened = screened(&Content::body(Body::Raw(body)), Redact).unwrap();
@@ -554,3 +562,4 @@ proptest! {
 
 mod arrays;
 mod evasion;
+mod linear;

@@ -100,3 +100,18 @@ fn what_is_settled_is_not_given_again() {
     places.settle(Anchor::Digits, 300);
     assert_eq!(places.find(|found| found.anchor == Anchor::Digits), None);
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn bytes_are_sorted_alike_however_many_at_once() {
+    if !lanes::is_available() {
+        eprintln!("no AVX2: there is nothing to compare");
+        return;
+    }
+    for byte in 0..=u8::MAX {
+        let mut block = [b'~'; BLOCK];
+        block[usize::from(byte) % BLOCK] = byte;
+        // SAFETY: the CPU has what the function is compiled for, as was just asked.
+        assert_eq!(unsafe { classes_wide(&block) }, classes(&block), "{byte:#x}");
+    }
+}

@@ -17,11 +17,15 @@ fn find(text: &[u8], word: usize, end: usize, mut report: impl FnMut(Personal)) 
     (WORDS[word].look)(&announced, &mut |kind, range, _| report(Personal { kind, range }));
 }
 
-/// What the name of a member tells of its value.
+/// What the name of a member tells of its value: the engine's part is played by looking everywhere.
 fn assigned(key: &str, value: &[u8], mut report: impl FnMut(Personal)) {
-    let announced = Announced { text: value, from: 0, said: key.as_bytes(), name: Some(key) };
-    for word in WORDS {
-        (word.look)(&announced, &mut |kind, range, _| report(Personal { kind, range }));
+    for (end, word) in (1..=key.len()).flat_map(|end| WORDS.iter().map(move |word| (end, word))) {
+        let said = &key.as_bytes()[..end];
+        let start = end.checked_sub(word.needle.len());
+        if start.is_some_and(|start| said[start..].eq_ignore_ascii_case(word.needle.as_bytes())) {
+            let announced = Announced { text: value, from: 0, said, name: Some(key) };
+            (word.look)(&announced, &mut |kind, range, _| report(Personal { kind, range }));
+        }
     }
 }
 

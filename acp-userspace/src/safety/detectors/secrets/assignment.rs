@@ -75,6 +75,12 @@ fn is_told(value: &[u8]) -> bool {
     value.len() >= BYTES_MIN && !contains_any(value, &SPOKEN)
 }
 
+/// Whether [`of_member`] may find something in a value of so many bytes.
+pub(super) fn may_be_of_member(key: &str, value_len: usize) -> bool {
+    let name = &key.as_bytes()[..key.len().min(NAME_BYTES_MAX)];
+    may_promise(name) || named::may_have_len(value_len) || authorization::is_name(name)
+}
+
 /// The value of the JSON member `key`.
 pub(super) fn of_member(key: &str, value: &[u8]) -> Option<Secret> {
     let name = &key.as_bytes()[..key.len().min(NAME_BYTES_MAX)];
@@ -155,11 +161,35 @@ fn trim_back(text: &[u8], drop: impl Fn(u8) -> bool) -> &[u8] {
     &text[..end]
 }
 
+/// By the last letter of a word of [`WORDS`]: which letters stand before it.
+const ENDS: [u32; 26] = {
+    let (mut ends, mut i) = ([0; 26], 0);
+    while i < WORDS.len() {
+        if let [.., before, last] = WORDS[i].0 {
+            ends[(*last - b'a') as usize] |= 1 << (*before - b'a');
+        }
+        i += 1;
+    }
+    ends
+};
+
+/// Whether the last two letters of `name` are those of some word: of most names they are not.
+fn may_promise(name: &[u8]) -> bool {
+    let letter = |byte: u8| usize::from((byte | 0x20).wrapping_sub(b'a'));
+    let mut last = name.iter().rev().filter(|byte| ALNUM.has(**byte)).map(|byte| letter(*byte));
+    let ends = last.next().and_then(|last| ENDS.get(last));
+    ends.zip(last.next()).is_some_and(|(ends, before)| before < 26 && ends >> before & 1 != 0)
+}
+
 /// What a name promises: the longest word it ends in. `_`, `-`, `.` and case do not count.
 fn promise(name: &[u8]) -> Option<Promise> {
+    let name = &name[..name.len().min(NAME_BYTES_MAX)];
+    if !may_promise(name) {
+        return None;
+    }
     let mut plain = [0u8; NAME_BYTES_MAX];
     let mut len = 0;
-    for byte in name.iter().take(NAME_BYTES_MAX).filter(|byte| ALNUM.has(**byte)) {
+    for byte in name.iter().filter(|byte| ALNUM.has(**byte)) {
         plain[len] = byte.to_ascii_lowercase();
         len += 1;
     }

@@ -27,10 +27,14 @@ pub(super) fn find(text: &[u8], end: usize) -> Option<Secret> {
     judge(is_basic, value, start)
 }
 
+/// Whether credentials are the value of the member `name`.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    [&b"authorization"[..], b"proxy-authorization", b"auth"].iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
 /// The credentials that are the value of the member `name`.
 pub(super) fn of_member(name: &[u8], value: &[u8]) -> Option<Secret> {
-    let fits = [&b"authorization"[..], b"proxy-authorization", b"auth"].iter().any(|n| n.eq_ignore_ascii_case(name));
-    let space = fits.then(|| value.iter().position(|byte| *byte == b' '))??;
+    let space = is_name(name).then(|| value.iter().position(|byte| *byte == b' '))??;
     let credentials = &value[space + 1..];
     let len = BEARER.run(credentials, value::BYTES_MAX);
     judge(value[..space].eq_ignore_ascii_case(b"basic"), &credentials[..len], space + 1)

@@ -118,7 +118,13 @@ pub(super) fn contains_any(text: &[u8], words: &Words) -> bool {
         // The first letters first: they leave few places to look at.
         words.first[usize::from(byte >> 6 & 3)] >> (byte & 63) & 1 != 0
             && words.list.iter().any(|word| {
-                text.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+                let word = word.as_bytes();
+                let found = text.get(at..at + word.len());
+                // The last letter before all of them.
+                found.is_some_and(|found| {
+                    found[word.len() - 1].eq_ignore_ascii_case(&word[word.len() - 1])
+                        && found.eq_ignore_ascii_case(word)
+                })
             })
     })
 }

@@ -51,6 +51,32 @@ const PROVIDERS: [(Words, Form); 16] = [
     (Words::of(&["contribsys"]), Form::Pair),
 ];
 
+impl Form {
+    /// How long a value of it is.
+    const fn len(&self) -> usize {
+        match self {
+            Self::Uuid => 36,
+            Self::Exactly(prefix, _, len) => prefix.len() + *len,
+            Self::Pair => 17,
+        }
+    }
+}
+
+/// Lengths of what is issued, a bit for each: most values are told by theirs alone.
+const LENS: u128 = {
+    let (mut lens, mut i) = (0, 0);
+    while i < PROVIDERS.len() {
+        lens |= 1 << PROVIDERS[i].1.len();
+        i += 1;
+    }
+    lens
+};
+
+/// Whether something is issued that has so many bytes.
+pub(super) fn may_have_len(len: usize) -> bool {
+    len < u128::BITS as usize && LENS >> len & 1 != 0
+}
+
 /// What the name of a key says; an organisation's or an app's id has the form of a key too.
 const KEYS: Words = Words::of(&["key", "token", "secret", "auth", "login", "access", "client", "contribsys"]);
 
@@ -78,6 +104,9 @@ fn last_name(text: &[u8]) -> &[u8] {
 }
 
 fn secret(name: &[u8], value: &[u8], start: usize) -> Option<Secret> {
+    if !may_have_len(value.len()) {
+        return None;
+    }
     let fits = |form: &Form| match form {
         Form::Uuid => token::is_uuid(value),
         Form::Exactly(prefix, set, len) => value
