@@ -49,7 +49,6 @@ enum Make {
 
 impl Input {
     /// About `len` bytes of it.
-
     pub(crate) fn of_len(&self, len: usize) -> Vec<u8> {
         let text = match self.make {
             Make::Repeat(unit) => unit.repeat(len.div_ceil(unit.len())),
