@@ -30,7 +30,10 @@ pub const PLAIN: usize = 14 + 20 + 20;
 /// A frame that bytes can be read of.
 pub trait Frame {
     /// What it would be without tags and options, where that can be read in place; `None` says nothing about its length.
-    fn plain(&self) -> Option<Plain>;
+    #[inline(always)]
+    fn plain(&self) -> Option<Plain> {
+        None
+    }
 
     /// `N` bytes at `offset`, if it has them.
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
