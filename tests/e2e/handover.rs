@@ -313,7 +313,7 @@ impl Fake {
         let path = |name: &str| site.path(name).display().to_string();
         let mut ask = json!({ "protocol": 1, "abi": 1, "pid": std::process::id(), "same": [
             ["listen.address", "127.0.0.1:0"], ["audit.dir", path("audit")], ["usage.ledger", path("ledger.redb")],
-            ["kernel.shared_sources", path("shared-sources")],
+            ["kernel.shared_sources", path("shared-sources")], ["kernel.egress_guard", "true"],
         ]});
         change(&mut ask);
         descriptors::send(socket.as_fd(), ask.to_string().as_bytes(), &[], true).expect("sent");
