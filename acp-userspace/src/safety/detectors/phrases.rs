@@ -152,14 +152,18 @@ fn mark_start(text: &[u8]) -> usize {
     })
 }
 
-/// The sum of the rule's parts in the sentence around `end`, and from the first to the last of their words.
+/// The sum of the rule's parts in the sentence around `end`, and from the first to the last of all their words: nothing of it is
+/// left to be found once that is redacted.
 fn judge(text: &[u8], end: usize, rule: &Rule) -> Option<(Range<usize>, u8)> {
     let base = end.saturating_sub(BACK_BYTES_MAX);
     let folded = Folded::sentence(&text[base..text.len().min(end + FORWARD_BYTES_MAX)], end - base);
     let (mut score, mut found) = (0_u8, None::<Range<usize>>);
     for part in rule.parts {
-        if let Some(word) = part.words.iter().find_map(|word| folded.find(word)) {
+        let mut words = part.words.iter().filter_map(|word| folded.find(word)).peekable();
+        if words.peek().is_some() {
             score = score.saturating_add(part.weight);
+        }
+        for word in words {
             found = Some(found.map_or(word.clone(), |found| found.start.min(word.start)..found.end.max(word.end)));
         }
     }

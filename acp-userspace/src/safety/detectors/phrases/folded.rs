@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::{BACK_BYTES_MAX, FORWARD_BYTES_MAX};
+use crate::safety::redact::PLACEHOLDER;
 
 /// A character takes no more bytes folded than it had.
 const BYTES_MAX: usize = BACK_BYTES_MAX + FORWARD_BYTES_MAX;
@@ -25,7 +26,7 @@ const _: () = assert!(BYTES_MAX <= u8::MAX as usize);
 
 impl Folded {
     /// The sentence of `text` that the byte before `at` belongs to: from the last end of one before it to the next. What is
-    /// no UTF-8 is a blank.
+    /// no UTF-8 is a blank, and a placeholder is an end: its label is nobody's word.
     pub(super) fn sentence(text: &[u8], at: usize) -> Self {
         let is_end = |pair: &[u8]| match pair {
             [b'\n', ..] => true,
@@ -35,6 +36,7 @@ impl Folded {
         let at = at.min(text.len());
         let from = text[..at].windows(2).rposition(is_end).map_or(0, |end| end + 1);
         let to = text[at..].windows(2).position(is_end).map_or(text.len(), |end| at + end + 1);
+        let (from, to) = between_placeholders(text, from, at, to);
         let mut folded = Self { bytes: [0; BYTES_MAX], from: [0; BYTES_MAX], to: [0; BYTES_MAX], len: 0 };
         let mut at = from;
         for chunk in text[from..to.min(from + BYTES_MAX)].utf8_chunks() {
@@ -70,15 +72,26 @@ impl Folded {
         }
     }
 
-    /// Where `word` stands in what was folded.
+    /// From where `word` first stands in what was folded to where it last does.
     pub(super) fn find(&self, word: &str) -> Option<Range<usize>> {
         let (text, word) = (&self.bytes[..self.len], word.as_bytes());
-        let begins = |at: usize| !word[0].is_ascii() || at == 0 || !is_part(text[at - 1]);
-        let at = memchr::memmem::find_iter(text, word).find(|at| begins(*at))?;
+        let begins = |at: &usize| !word[0].is_ascii() || *at == 0 || !is_part(text[at - 1]);
+        let mut places = memchr::memmem::find_iter(text, word).filter(begins);
+        let first = places.next()?;
+        let last = places.last().unwrap_or(first);
         // What follows of the word belongs to it.
-        let rest = text[at + word.len()..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-        Some(self.from[at].into()..self.to[at + word.len() + rest - 1].into())
+        let rest = text[last + word.len()..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        Some(self.from[first].into()..self.to[last + word.len() + rest - 1].into())
     }
+}
+
+/// What of `from..to` lies between the placeholders beside `at`; nothing where that lies in one.
+fn between_placeholders(text: &[u8], from: usize, at: usize, to: usize) -> (usize, usize) {
+    let open = PLACEHOLDER.as_bytes();
+    let to = memchr::memmem::find(&text[at..to], open).map_or(to, |open| at + open);
+    let Some(open) = memchr::memmem::rfind(&text[from..at], open) else { return (from, to) };
+    let close = memchr::memchr(b']', &text[from + open..at]).map(|close| from + open + close + 1);
+    close.map_or((at, at), |close| (close, to))
 }
 
 fn is_part(byte: u8) -> bool {
@@ -161,6 +174,13 @@ mod tests {
     fn a_sentence_ends_at_its_sign_or_line() {
         check("One. Two three. Four", 9, "two three ");
         check("v1.2 is\nnext", 2, "vi 2 is ");
+    }
+
+    #[test]
+    fn a_placeholder_ends_a_sentence() {
+        check("ignore [REDACTED:PROMPT_INJECTION] rules", 4, "ignore ");
+        check("ignore [REDACTED:PROMPT_INJECTION] rules", 40, "rules");
+        check("ignore [REDACTED:PROMPT_INJECTION] rules", 20, "");
     }
 
     #[test]
