@@ -117,7 +117,9 @@ pub struct BpfPlane {
 
 struct KernelLedger {
     states: MapData,
-    events: RingBuf<MapData>,
+    /// `None` until it is first read, where another process read it before: a reader begins where the ring stood when it
+    /// was made, and that one reads on until it leaves.
+    events: Option<RingBuf<MapData>>,
 }
 
 impl BpfPlane {
@@ -155,7 +157,7 @@ impl BpfPlane {
         let loads = loads.map_err(|source| BpfError::Io { what: "map WORKER_LOAD", source })?;
         let ledger = match tier {
             Tier::K0 | Tier::K1 => None,
-            _ => Some(KernelLedger { states: bequest.data("SK_STATE")?, events: bequest.map("EVENTS")? }),
+            _ => Some(KernelLedger { states: bequest.data("SK_STATE")?, events: None }),
         };
         let silence = (tier == Tier::K3).then(|| bequest.map("SILENT").map(Silence::resume)).transpose()?;
         Ok(Self {
@@ -191,7 +193,7 @@ impl BpfPlane {
             Map::SkStorage(data) => Some(data),
             _ => None,
         })?;
-        self.ledger = Some(KernelLedger { states, events: take(self.programs()?, "EVENTS")? });
+        self.ledger = Some(KernelLedger { states, events: Some(take(self.programs()?, "EVENTS")?) });
         tracing::debug!(cgroup = directory, "acp_ledger attached");
         Ok(())
     }
@@ -288,9 +290,13 @@ impl KernelPlane for BpfPlane {
             silence.tend(mono_ns());
         }
         let Some(ledger) = &mut self.ledger else { return 0 };
+        if ledger.events.is_none() {
+            ledger.events = self.bequest.map("EVENTS").ok();
+        }
+        let Some(events) = &mut ledger.events else { return 0 };
         let mut drained = 0;
         while drained < DRAIN_MAX
-            && let Some(record) = ledger.events.next()
+            && let Some(record) = events.next()
         {
             drained += 1;
             if let Some(closed) = ConnClosed::from_bytes(&record) {
