@@ -152,9 +152,9 @@ fn penalty(site: &Site) -> Option<u64> {
     (row["source"] == OFFICE.to_string()).then(|| row["seconds_left"].as_u64().expect("seconds"))
 }
 
-/// Has the offender earn a penalty that will outlast a hand-over.
+/// Has the offender earn a penalty that will outlast a hand-over; its seconds.
 #[track_caller]
-fn offend(site: &Site, gateway: SocketAddr) {
+fn offend(site: &Site, gateway: SocketAddr) -> u64 {
     let request = get("/tools/crm/offend", &token("auth0|offender"));
     let mut client = None;
     wait_for("a penalty", || {
@@ -165,8 +165,8 @@ fn offend(site: &Site, gateway: SocketAddr) {
                 (answer.header("connection") != Some("close")).then_some(client)
             });
         }
-        (penalty(site)? >= 30).then_some(())
-    });
+        penalty(site).filter(|left| *left >= 30)
+    })
 }
 
 /// The ids of every call that the log has, each with its outcome and once.
@@ -247,13 +247,14 @@ fn check(plane: &str) {
         for _ in 0..rounds {
             let before = asked.load(Ordering::Relaxed);
             wait_for("load", || (asked.load(Ordering::Relaxed) >= before + 50).then_some(()));
-            if penalty(&site).is_none_or(|left| left < 20) {
-                offend(&site, address);
-            }
+            let left = penalty(&site).filter(|left| *left >= 20).unwrap_or_else(|| offend(&site, address));
+            let ends = Instant::now() + Duration::from_secs(left - 1);
             let (new, held_ms) = hand_over(&site, gateway);
             gateway = new;
             held.push(held_ms);
-            if penalty(&site).is_some_and(|left| left > 3) {
+            let listed = penalty(&site).is_some();
+            if Instant::now() + Duration::from_secs(3) < ends {
+                assert!(listed, "a penalty was forgotten");
                 // But for its open seconds, in which it is told again why.
                 let how = wait_for("the offender to be refused still", || refused(address));
                 assert_eq!(how, prevents, "refused before accept");
@@ -275,6 +276,14 @@ fn check(plane: &str) {
     let answered: Vec<&String> = told.iter().flat_map(|told| &told.ids).collect();
     let missing = answered.iter().filter(|id| !logged.contains(**id)).count();
     assert_eq!(missing, 0, "answers that are not in the log");
+    let events = site.records(&["--events"]);
+    let named = |name: &str| events.iter().filter(|event| event["event"] == name).collect::<Vec<_>>();
+    assert_eq!(named("ledger_breach").len(), 0, "the kernel saw less than was audited");
+    let cookies: Vec<&Value> = named("connection_closed").iter().map(|event| &event["detail"]["cookie"]).collect();
+    let once: HashSet<String> = cookies.iter().map(|cookie| cookie.to_string()).collect();
+    assert!(!once.is_empty() && once.len() == cookies.len(), "a connection that was passed on is one row");
+    assert_eq!(named("start").len() as u64, rounds + 1);
+    assert_eq!(named("stop").len() as u64, rounds + 1, "one owner after the other");
     let served = backend.received().len() as u64;
     assert_eq!(spent(&site), served * PRICE, "the ledger and the upstream's bill");
     held.sort_unstable();
