@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
-use crate::client::post;
+use crate::client::{Answer, post};
 use crate::process::{Said, wait_for};
 use crate::site::{Extra, Gateway, Site, crm, token_with};
 
@@ -36,8 +36,15 @@ fn steps(site: &Site) -> Vec<Value> {
     records.into_iter().map(|mut record| record["detail"].take()).collect()
 }
 
+/// The answer to a call: of a tenant in quarantine, one that was not reset on its way.
+#[track_caller]
+fn answer(gateway: &Gateway, tenant: &str) -> Answer {
+    wait_for("an answer", || gateway.connect().try_ask(&call(tenant)))
+}
+
+#[track_caller]
 fn status(gateway: &Gateway, tenant: &str) -> u16 {
-    gateway.ask(call(tenant)).status
+    answer(gateway, tenant).status
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn a_frozen_tenants_requests_are_refused_its_connections_reset_and_nobody_elses(
     done(&site, &["acme", "--for", "10m"]);
     wait_for("its connection to be reset", || (gateway.metric("acp_quarantine_resets_total") == 1).then_some(()));
     its.assert_closed();
-    let refused = gateway.ask(call("acme"));
+    let refused = answer(&gateway, "acme");
     assert_eq!((refused.status, refused.code().as_str()), (403, "tenant_quarantined"));
     assert_eq!(anothers.ask(call("globex")).status, 200);
     let record = site.record(&refused.id());
@@ -77,8 +84,17 @@ fn a_frozen_tenants_requests_are_refused_its_connections_reset_and_nobody_elses(
     let said = wait_for("the last step", || {
         Some(steps(&site)).filter(|steps| steps.last().is_some_and(|it| it["step"] == "lifted"))
     });
-    let names: Vec<_> =
+    let mut names: Vec<_> =
         said.iter().map(|it| it["step"].as_str().expect("a step")).filter(|it| *it != "frozen").collect();
+    // Connections that only came to be refused may have been looked at before their clients closed them.
+    names.dedup();
+    names.retain({
+        let mut resumed = false;
+        move |it| {
+            resumed |= *it == "resumed";
+            *it != "reset" || !resumed
+        }
+    });
     assert_eq!(names, ["begun", "reset", "resumed", "lifted"], "{said:?}");
     assert_eq!(said.iter().filter(|it| it["step"] == "frozen").count(), if frozen { 2 } else { 0 }, "{said:?}");
     let reset = said.iter().find(|it| it["step"] == "reset").expect("it is there");

@@ -99,10 +99,11 @@ fn on(tier: &str, capabilities: &'static [libc::c_ulong], interfaces: &str) {
         Some(429),
         "{tier}: pardoned, and still over the limit"
     );
-    let rows = wait_for("the ledger's rows", || {
+    let rows = wait_for("the ledger's rows, and the pardon", || {
         let events = site.records(&["--events"]);
         let closed = events.iter().filter(|it| it["event"] == "connection_closed" && it["detail"]["tenant"] == "acme");
-        (closed.count() > told.len()).then_some(events)
+        let pardoned = events.iter().any(|it| it["event"] == "kernel_pardon");
+        (closed.count() > told.len() && pardoned).then_some(events)
     });
     for event in ["kernel_penalty", "kernel_pardon"] {
         assert_eq!(rows.iter().filter(|it| it["event"] == event).count(), 1, "{tier}: {event}");
