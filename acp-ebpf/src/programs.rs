@@ -1,8 +1,11 @@
 //! Programs with maps of their own, loaded by others than the gateway's own plane, or optional beside it.
 
+use core::mem::MaybeUninit;
+
 use acp_ebpf::addr::{self, Address};
 use acp_ebpf::confine::{Peer, Refusal};
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::bpf_get_current_comm;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockAddrContext;
 
 /// Reads one context field: two adjacent loads that were merged into one are refused by the verifier.
@@ -24,7 +27,7 @@ pub(crate) const PASS: i32 = 1;
 
 #[inline(always)]
 pub(crate) fn peer4(ctx: &SockAddrContext) -> Peer {
-    peer(ctx, addr::v4_mapped(field!(ctx.sock_addr, user_ip4).to_ne_bytes()))
+    peer(ctx, addr::from_words([zero(), zero(), 0xffff_u32.to_be(), field!(ctx.sock_addr, user_ip4)]))
 }
 
 #[inline(always)]
@@ -45,11 +48,36 @@ fn peer(ctx: &SockAddrContext, address: Address) -> Peer {
     Peer { address, port, protocol: field!(ctx.sock_addr, protocol) as u16 }
 }
 
+/// A zero that the compiler does not know: of a row of those that it knows it makes a call of memset, and a loader needs
+/// CAP_PERFMON for a program that walks its stack so.
+#[inline(always)]
+fn zero() -> u32 {
+    let zero = 0;
+    // SAFETY: a local variable.
+    unsafe { (&raw const zero).read_volatile() }
+}
+
+/// What this process was refused, by its name. A program that asks for the name needs a loader with CAP_PERFMON.
 #[inline(always)]
 pub(crate) fn by_process(hook: u8, peer: Peer) -> Refusal {
     let (pid, uid) = (bpf_get_current_pid_tgid() >> 32, bpf_get_current_uid_gid());
-    let comm = bpf_get_current_comm().unwrap_or_default();
-    Refusal { at_ns: now_ns(), pid: pid as u32, uid: uid as u32, comm, peer, ..nobody(hook) }
+    let mut comm = MaybeUninit::<[u8; 16]>::uninit();
+    // SAFETY: the helper writes all of the buffer, zeroes if it fails (kernel/bpf/helpers.c).
+    let comm = unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), 16);
+        comm.assume_init()
+    };
+    let (at_ns, pid, uid) = (now_ns(), pid as u32, uid as u32);
+    Refusal { at_ns, pid, uid, comm, peer, hook, family: 0, kind: 0, pad: 0 }
+}
+
+/// The same where it is known which program it is.
+#[inline(always)]
+pub(crate) fn by_nameless(hook: u8, peer: Peer) -> Refusal {
+    let (pid, uid) = (bpf_get_current_pid_tgid() >> 32, bpf_get_current_uid_gid());
+    let comm = addr::from_words([zero(), zero(), zero(), zero()]);
+    let (at_ns, pid, uid) = (now_ns(), pid as u32, uid as u32);
+    Refusal { at_ns, pid, uid, comm, peer, hook, family: 0, kind: 0, pad: 0 }
 }
 
 #[inline(always)]

@@ -70,6 +70,8 @@ fn on(tier: &str, capabilities: &'static [libc::c_ulong], interfaces: &str) {
     let metrics = String::from_utf8(gateway.admin("/metrics").body).expect("text");
     assert!(metrics.contains(&format!("acp_kernel_tier{{tier=\"{tier} ")), "{tier}: {}", gateway.process.stderr.text());
     has_no_capability(&gateway.process);
+    let guarded = u64::from(matches!(tier, "K2" | "K3"));
+    assert_eq!(gateway.metric("acp_egress_guarded"), guarded, "{tier}: {}", gateway.process.stderr.text());
 
     // Served, told to wait, told again on a connection that is closed, refused.
     let ladder: Vec<Option<u16>> = (0..ATTEMPTS_MAX)

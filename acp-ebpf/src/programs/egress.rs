@@ -6,7 +6,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::{btf_map, cgroup_sock_addr};
 use aya_ebpf::programs::SockAddrContext;
 
-use super::{PASS, REFUSE, by_process, now_ns, peer4, peer6};
+use super::{PASS, REFUSE, by_nameless, now_ns, peer4, peer6};
 
 /// Address → the deadline in nanoseconds of CLOCK_MONOTONIC until which it may be connected to. Written by user space.
 #[btf_map]
@@ -49,7 +49,7 @@ fn decide(peer: Peer) -> i32 {
     add(count::REFUSED);
     match EGRESS_REFUSED.reserve(0) {
         Some(mut entry) => {
-            entry.write(by_process(hook::CONNECT, peer));
+            entry.write(by_nameless(hook::CONNECT, peer));
             entry.submit(aya_ebpf::bindings::BPF_RB_NO_WAKEUP.into());
         }
         None => add(count::LOST),

@@ -49,8 +49,8 @@ pub(super) fn tell(egress: &Arc<Egress>, events: &AuditEvents, status: &Status) 
         tracing::error!(%destination, count = group.count, "the egress guard refused a connection of the gateway itself");
         let mut detail =
             vec![("destination", Detail::Text(destination.to_string())), ("count", Detail::Number(group.count))];
-        if let Some((pid, comm)) = group.process() {
-            detail.extend([("pid", Detail::Number(u64::from(pid))), ("comm", Detail::Text(comm))]);
+        if let Some((pid, _)) = group.process() {
+            detail.push(("pid", Detail::Number(u64::from(pid))));
         }
         if !events.send(EventKind::EgressRefused, detail) {
             status.egress_lost.fetch_add(group.count, Ordering::Relaxed);
