@@ -23,7 +23,7 @@ fn find_all(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>, u8)>
         let settled = look(candidate, places.settled(candidate.anchor));
         places.settle(candidate.anchor, settled);
     }
-    for family in [Family::Words, Family::Phrases] {
+    for family in [Family::Secrets, Family::Words, Family::Phrases] {
         for candidate in anchors(family, text) {
             look(candidate, 0);
         }
