@@ -6,7 +6,7 @@
 //! are privileges for it, and refuse once [`Egress::enforce`] was called.
 //!
 //! **Invariants.** An address is in the kernel's list before a worker can see it. One that is no longer an upstream's
-//! stays for [`GRACE`], for requests that began with the snapshot before, and then ends by its deadline.
+//! stays for `GRACE`, for requests that began with the snapshot before, and then ends by its deadline.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -101,7 +101,7 @@ impl Egress {
         self.lists().on.set(0, 1, 0).map_err(|source| BpfError::Map { map: ON, source })
     }
 
-    /// These are the upstreams', and the name servers', until the next call; others than these end after [`GRACE`].
+    /// These are the upstreams', and the name servers', until the next call; others than these end after `GRACE`.
     pub fn hold(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
         let now_ns = mono_ns();
         let mut lists = self.lists();
