@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_cost_is_the_median_of_what_each_pair_differs_by() {
-        check(&[(10.0, 10.0), (10.1, 10.0), (20.0, 10.0)], true);
+        check(&[(10.0, 10.0), (10.09, 10.0), (20.0, 10.0)], true);
         check(&[(10.0, 10.0), (10.2, 10.0), (20.0, 10.0)], false);
         check(&[(9.0, 10.0), (9.9, 10.0), (20.0, 10.0)], true);
     }
