@@ -70,3 +70,5 @@ mod torture;
 mod transport;
 #[path = "e2e/upstream_lies.rs"]
 mod upstream_lies;
+#[path = "e2e/wait.rs"]
+mod wait;

@@ -35,6 +35,8 @@ mod quarantine;
 mod tiers;
 #[path = "kernel/veth.rs"]
 mod veth;
+#[path = "e2e/wait.rs"]
+mod wait;
 
 const S: u64 = 1_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -204,15 +206,8 @@ impl World {
 
 /// What `poll` finds, asked again until it finds it.
 #[track_caller]
-fn wait_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = poll() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+fn wait_for<T>(poll: impl FnMut() -> Option<T>) -> T {
+    wait::within(PATIENCE, poll).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain"))
 }
 
 /// Entering and leaving a cgroup node moves the whole process: one world at a time.

@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::backend::Backend;
 use crate::process::{Process, Said, acp, run, wait_for};
 use crate::site::{Extra, Gateway, Site, crm};
+use crate::wait::within;
 
 /// Cgroups made so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -125,12 +126,7 @@ impl Drop for Cage {
         // With the file system go the pins, and the programs with them.
         let _ = Command::new("umount").arg(self.bpffs.path()).status();
         // Whoever was in it may take a moment to end.
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.cgroup).is_ok() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let _ = within(Duration::from_secs(2), || std::fs::remove_dir(&self.cgroup).ok());
     }
 }
 

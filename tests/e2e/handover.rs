@@ -18,6 +18,7 @@ use crate::backend::{Backend, Gate, json};
 use crate::client::{Client, get, post};
 use crate::process::{Process, acp, run, wait_for};
 use crate::site::{Extra, Gateway, Site, crm, token, token_with};
+use crate::wait::let_pass;
 
 /// Hand-overs of an ordinary test run.
 const HAND_OVERS: u64 = 3;
@@ -129,7 +130,7 @@ fn drive(gateway: SocketAddr, number: usize, manner: Manner, over: &AtomicBool, 
         kept = told.ask(client, &request);
         asked.fetch_add(1, Ordering::Relaxed);
         match manner {
-            Manner::Keeps(pause) => std::thread::sleep(pause),
+            Manner::Keeps(pause) => let_pass(pause),
             Manner::Anew => kept = None,
         }
     }
@@ -394,9 +395,7 @@ fn need_b07_where_the_old_process_dies_in_a_hand_over_the_new_one_serves() {
     let mut old = site.start();
     let _slow = slow_call(&backend, &old);
     let new = spawn_successor(&site, "30");
-    old.process.stderr.wait_line("holding requests");
-    // Accepting stops some milliseconds later.
-    std::thread::sleep(Duration::from_millis(200));
+    old.process.stderr.wait_line("accepting nothing");
     // It waits in the queue of a listener that both have.
     let mut waiting = Client::connect(old.address);
     waiting.send(get("/tools/crm/x", &token("auth0|alice")));

@@ -16,6 +16,7 @@ use crate::backend::Backend;
 use crate::netns::Netns;
 use crate::process::wait_for;
 use crate::site::{Extra, Gateway, Site, crm, token};
+use crate::wait::let_pass;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
 /// The address that everybody behind the NAT has for the gateway.
@@ -122,7 +123,7 @@ impl Offender {
             while !end.load(Ordering::Relaxed) {
                 count.count(&attempt(address, &token));
                 // Some two hundred a second: a flood to one user's limit, and bearable to the machine.
-                std::thread::sleep(Duration::from_millis(4));
+                let_pass(Duration::from_millis(4));
             }
         });
         Self { over, tally, thread: Some(thread) }
@@ -189,7 +190,7 @@ fn innocent(network: &Network, address: SocketAddr, over: Duration) -> Fared {
                     fared.refused_later += 1;
                 }
             }
-            std::thread::sleep(PACE);
+            let_pass(PACE);
         }
         fared
     });

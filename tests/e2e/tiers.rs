@@ -3,7 +3,6 @@
 //! request on no thread has a capability.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use crate::backend::Backend;
 use crate::capabilities::{BPF, DAC_OVERRIDE, NET_ADMIN, leave_only};
@@ -15,8 +14,6 @@ const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// More attempts than the whole ladder takes.
 const ATTEMPTS_MAX: usize = 1_000;
-/// Between attempts: the control thread hears of them some times a second.
-const PAUSE: Duration = Duration::from_millis(5);
 
 fn site(backend: &Backend, interfaces: &str) -> Site {
     let sections = format!(
@@ -78,7 +75,6 @@ fn on(tier: &str, capabilities: &'static [libc::c_ulong], interfaces: &str) {
         .map_while({
             let mut over = false;
             move |_| {
-                std::thread::sleep(PAUSE);
                 let status = status(OFFENDER, gateway.address, "auth0|alice");
                 (!std::mem::replace(&mut over, status.is_none())).then_some(status)
             }

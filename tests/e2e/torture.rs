@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{Backend, Received, Then, json, raw};
 use crate::process::{acp, run, wait_for};
 use crate::site::{Extra, Gateway, Site, crm};
+use crate::wait::let_pass;
 
 #[path = "torture/books.rs"]
 mod books;
@@ -97,11 +98,6 @@ fn answer(request: &Received, stream: &mut std::net::TcpStream) -> Then {
         return json(stream, &format!("\"{}\"", "x".repeat(200_000)));
     }
     json(stream, r#"{"ok":true}"#)
-}
-
-/// Time passes and nothing is waited for: the moment of a kill, or the slowness of a peer, is itself what is tried.
-fn let_pass(time: Duration) {
-    std::thread::sleep(time);
 }
 
 /// SplitMix64: small, and the same everywhere.

@@ -343,8 +343,12 @@ impl Gateway {
         std::thread::sleep(PREPARE);
         handing.enter(Phase::Holding);
         tracing::info!("hand-over: holding requests");
-        let since = Instant::now();
+        let (since, mut closed) = (Instant::now(), false);
         let why = loop {
+            if !closed && handing.is_closed() {
+                closed = true;
+                tracing::info!("hand-over: accepting nothing; who comes waits for the next process");
+            }
             if self.draining() {
                 break "it is stopping".to_owned();
             }

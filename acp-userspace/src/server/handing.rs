@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use acp_ebpf::{SkState, TenantSlot};
 use serde::{Deserialize, Serialize};
@@ -33,12 +33,24 @@ pub enum Phase {
     Passing,
 }
 
+/// How far a worker is with holding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(super) enum Rest {
+    /// Not at all.
+    Working,
+    /// It accepts nothing.
+    Closed,
+    /// Nor is a request under way.
+    Quiet,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct HandOver {
     phase: AtomicU8,
-    /// Per worker: it accepts nothing, and no request is under way.
-    quiet: Box<[AtomicBool]>,
+    /// [`Rest`], per worker.
+    rest: Box<[AtomicU8]>,
     /// Where connections go.
     to: OnceLock<OwnedFd>,
     /// Where those of the process before come from.
@@ -49,8 +61,8 @@ impl HandOver {
     /// For so many workers, which take connections from `from`.
     #[must_use]
     pub fn new(workers: usize, from: Option<OwnedFd>) -> Self {
-        let quiet = (0..workers).map(|_| AtomicBool::new(false)).collect();
-        Self { phase: AtomicU8::new(0), quiet, to: OnceLock::new(), from }
+        let rest = (0..workers).map(|_| AtomicU8::new(Rest::Working as u8)).collect();
+        Self { phase: AtomicU8::new(0), rest, to: OnceLock::new(), from }
     }
 
     /// How far it is: one load.
@@ -75,14 +87,24 @@ impl HandOver {
         let _ = self.to.set(socket);
     }
 
+    /// Whether no worker accepts: who comes now waits in the listeners' queues.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.all(Rest::Closed)
+    }
+
     /// Whether every worker is quiet.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.quiet.iter().all(|worker| worker.load(Ordering::Acquire))
+        self.all(Rest::Quiet)
     }
 
-    pub(super) fn set_quiet(&self, worker: usize, quiet: bool) {
-        self.quiet[worker].store(quiet, Ordering::Release);
+    fn all(&self, least: Rest) -> bool {
+        self.rest.iter().all(|worker| worker.load(Ordering::Acquire) >= least as u8)
+    }
+
+    pub(super) fn set_rest(&self, worker: usize, rest: Rest) {
+        self.rest[worker].store(rest as u8, Ordering::Release);
     }
 
     /// The socket that this process' workers take connections from, if another was there before.
@@ -189,12 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_quiet_when_every_worker_is() {
+    fn it_is_closed_and_quiet_when_every_worker_is() {
         let handing = HandOver::new(2, None);
-        handing.set_quiet(0, true);
-        assert!(!handing.is_quiet());
-        handing.set_quiet(1, true);
-        assert!(handing.is_quiet());
+        handing.set_rest(0, Rest::Quiet);
+        assert!(!handing.is_closed() && !handing.is_quiet());
+        handing.set_rest(1, Rest::Closed);
+        assert!(handing.is_closed() && !handing.is_quiet());
+        handing.set_rest(1, Rest::Quiet);
+        assert!(handing.is_closed() && handing.is_quiet());
         for phase in [Phase::Preparing, Phase::Holding, Phase::Passing, Phase::Serving] {
             handing.enter(phase);
             assert_eq!(handing.phase(), phase);

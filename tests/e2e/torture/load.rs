@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Random, let_pass};
+use super::Random;
 use crate::client::{Client, bare, get, post};
 use crate::site::token_with;
+use crate::wait::let_pass;
 
 /// An answer that came whole.
 #[derive(Debug)]

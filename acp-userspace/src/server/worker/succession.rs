@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{HOLD, HOUSEKEEPING, Worker, begin};
-use crate::server::handing::{self, HandOver, Passed, Phase};
+use crate::server::handing::{self, HandOver, Passed, Phase, Rest};
 use crate::server::runtime::{Driver, TcpStream, UnixStream};
 
 /// A request under way.
@@ -46,8 +46,12 @@ impl Worker {
                 self.accepting.replace(accepting);
             }
         }
-        let quiet = holding && self.stopped.get() && self.busy.get() == 0;
-        self.shared.hand_over.set_quiet(self.index, quiet);
+        let rest = match (holding && self.stopped.get(), self.busy.get()) {
+            (false, _) => Rest::Working,
+            (true, 0) => Rest::Quiet,
+            (true, _) => Rest::Closed,
+        };
+        self.shared.hand_over.set_rest(self.index, rest);
     }
 
     /// Until the next look at shared state.
