@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::backend::{Backend, Gate, json};
 use crate::client::{Client, get, post};
 use crate::process::{Process, acp, run, wait_for};
-use crate::site::{Extra, Gateway, Site, crm, token, token_with};
+use crate::site::{Extra, Gateway, Site, priced, token, token_with};
 use crate::wait::let_pass;
 
 /// Hand-overs of an ordinary test run.
@@ -46,19 +46,8 @@ window = "1s"
 per = "user"
 max_spend = "1000 USD"
 period = "30d"
-{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
-price = "0.002 USD"
-[[route.tool]]
-name = "crm/write"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-price = "0.002 USD"
-"#,
-        crm = crm(backend)
+{crm}"#,
+        crm = priced(backend, "0.002 USD", "0.002 USD")
     );
     let kernel = format!("mode = \"{plane}\"\nloopback = true\npenalty = \"60s\"\nignored_429_max = 3");
     Site::new(&Extra { sections: &sections, kernel: Some(&kernel), listen: "workers = 2", ..Extra::default() })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::backend::{Backend, Gate, Then, json};
 use crate::client::{Client, get, post};
 use crate::process::{Process, acp, run, wait_for};
-use crate::site::{Extra, Gateway, Site, crm, token};
+use crate::site::{Extra, Gateway, Site, priced, token};
 
 /// Price of a call, in micro-dollars.
 const PRICE: u64 = 2_000;
@@ -21,19 +21,8 @@ files = ["{{dir}}/rules.cedar"]
 per = "user"
 max_spend = "100 USD"
 period = "30d"
-{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
-price = "0.002 USD"
-[[route.tool]]
-name = "crm/write"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-price = "0.002 USD"
-"#,
-        crm = crm(backend)
+{crm}"#,
+        crm = priced(backend, "0.002 USD", "0.002 USD")
     )
 }
 

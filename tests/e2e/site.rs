@@ -82,6 +82,21 @@ pub(crate) fn write_key(site: &Site, name: &str, digits: &str) {
     fs::set_permissions(site.path(name), fs::Permissions::from_mode(0o600)).expect("the file is ours");
 }
 
+/// [`crm`] with a tool for GET and one for POST, at these prices.
+pub(crate) fn priced(backend: &Backend, read: &str, write: &str) -> String {
+    let tool = |name: &str, method: &str, price: &str| {
+        format!(
+            r#"
+[[route.tool]]
+name = "{name}"
+match = {{ method = "{method}", path = "*" }}
+verb = "read"
+price = "{price}""#
+        )
+    };
+    crm(backend) + &tool("crm/read", "GET", read) + &tool("crm/write", "POST", write) + "\n"
+}
+
 /// What a test adds to the common configuration.
 #[derive(Default)]
 pub(crate) struct Extra<'a> {

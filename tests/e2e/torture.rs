@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Received, Then, json, raw};
 use crate::process::{acp, run, wait_for};
-use crate::site::{Extra, Gateway, Site, crm};
+use crate::site::{Extra, Gateway, Site, priced};
 use crate::wait::let_pass;
 
 #[path = "torture/books.rs"]
@@ -59,19 +59,8 @@ period = "30d"
 per = "tenant"
 max_spend = "2000 USD"
 period = "30d"
-{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
-price = "0.002 USD"
-[[route.tool]]
-name = "crm/write"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-price = "0.01 USD"
-"#,
-        crm = crm(backend)
+{crm}"#,
+        crm = priced(backend, "0.002 USD", "0.01 USD")
     )
 }
 
