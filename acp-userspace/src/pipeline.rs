@@ -2,8 +2,8 @@
 //! sent, or in a refusal that is already in the log.
 //!
 //! Nothing here does I/O: what a request has to wait for (its body, a key, a lease, the disk) it asks of its
-//! [`Carrier`]. The types make the order: `Authenticated → Screened → Permitted → Admitted → Routed`, each made only by
-//! the layer that did the check. The intent is in the log before a [`Governed`] exists, so nothing can be sent
+//! [`Carrier`]. The types make the order: `Authenticated → Screened → Permitted → Admitted → Routed`, each made only
+//! by the layer that did the check. The intent is in the log before a [`Governed`] exists, so nothing can be sent
 //! that is not recorded; [`finish`] settles its hold and logs its outcome, once, whatever became of it.
 
 mod answer;

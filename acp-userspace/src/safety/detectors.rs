@@ -4,10 +4,11 @@
 //! or number, or a whole raw body) and never looks past its ends; `Context` lends it the words before the match
 //! and the name of the JSON member it stands in.
 //!
-//! Where a word is the anchor (`words`), a detector is a `Word`: a needle of three to six bytes in lower case, the types
-//! it may report, and `look: fn(&Announced<'_>, &mut Report<'_>)`, which is called for every
-//! place of the needle, in the text (then `from` is where it ends) or in the name of the member the text is the value of
-//! (then `from` is 0; `said` is the name up to the needle's end). A module of such detectors declares `pub(super) const WORDS: &[Word]` and stands in `words::LISTS`.
+//! Where a word is the anchor (`words`), a detector is a `Word`: a needle of three to six bytes in lower case, the
+//! types it may report, and `look: fn(&Announced<'_>, &mut Report<'_>)`, which is called for every place of the
+//! needle, in the text (then `from` is where it ends) or in the name of the member the text is the value of (then
+//! `from` is 0; `said` is the name up to the needle's end). A module of such detectors declares `pub(super) const
+//! WORDS: &[Word]` and stands in `words::LISTS`.
 //!
 //! What each detector takes, and what it leaves, is said in its own file. All of them read ASCII digits; runs of digits are
 //! read with the separators space, `-`, `.`, `/`, `(`, `)`.

@@ -1,4 +1,5 @@
-//! Identifiers of digits that an authority gives a person, a company or a bank, told by checksum and by how they are written.
+//! Identifiers of digits that an authority gives a person, a company or a bank, told by checksum and by how they are
+//! written.
 //!
 //! [`FORMS`] says what is taken: a pattern, a rule, and how sure that is. A checksum of one digit holds for one number in
 //! ten, so digits in a row count only where a word says what they are, or where they are the whole text and nothing names

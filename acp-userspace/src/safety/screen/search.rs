@@ -1,10 +1,11 @@
 //! One search: all that is wanted, in every text of the content, each place once.
 //!
 //! JSON is searched twice at most: the original as it stands, whose structure no anchor crosses, and the unescaped
-//! texts of the strings that hold escapes, of which the long ones are left out of the first search. What
-//! the search names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded
-//! first. Long texts are searched in overlapping blocks. Items of arrays are looked at together too (`arrays`). Where the name of a member holds a word that announces values,
-//! its value is looked at too. What a text stands for when it is decoded (`layers`) is searched like the text itself.
+//! texts of the strings that hold escapes, of which the long ones are left out of the first search. What the search
+//! names is looked at inside its own string, key or number. Paths, queries and forms are percent-decoded first. Long
+//! texts are searched in overlapping blocks. Items of arrays are looked at together too (`arrays`). Where the name of
+//! a member holds a word that announces values, its value is looked at too. What a text stands for when it is decoded
+//! (`layers`) is searched like the text itself.
 
 use std::ops::Range;
 use std::sync::Arc;
