@@ -343,6 +343,35 @@ fn a_number_that_became_text_is_recorded_and_findings_are_counted() {
     gateway.stop();
 }
 
+/// A picture in a body, either way: passed and recorded where a rule looks for something else, refused where one says so.
+#[test]
+fn threat_a14_media_in_a_body_is_recorded_or_blocked() {
+    const PICTURE: &str =
+        r#"{"image":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"}"#;
+    let backend = Backend::start(|request, stream| {
+        answer_json(stream, if request.line.contains("/draw") { PICTURE } else { "{}" })
+    });
+    let token = token_for("auth0|alice", "tool:crm:read");
+    for (detect, blocks) in [("email", false), ("unscannable_media", true)] {
+        let rule = format!("detect = [\"{detect}\"]\naction = \"block\"");
+        let site = Site::new(&Extra { sections: &ruled(&backend, &rule, ""), ..Extra::default() });
+        let gateway = site.start();
+        let asked = gateway.ask(post("/tools/crm/1", &token, PICTURE));
+        let drawn = gateway.ask(post("/tools/crm/draw", &token, "{}"));
+        for (answer, way) in [(&asked, "findings"), (&drawn, "response_findings")] {
+            let record = site.record(&answer.id());
+            assert_eq!(answer.status == 200, !blocks, "{record:#}");
+            let (found, action) = (&record[way][0], if blocks { "block" } else { "flag" });
+            assert_eq!((&found["type"], &found["action"]), (&json!("unscannable_media"), &json!(action)), "{record:#}");
+        }
+        if !blocks {
+            assert_eq!(drawn.body, PICTURE.as_bytes());
+            assert!(backend.received().iter().any(|request| request.body == PICTURE), "passed as it is");
+        }
+        gateway.stop();
+    }
+}
+
 /// What rules have to see and cannot is refused; where the route says so it passes, and the record says that.
 #[test]
 fn a_route_may_fail_open_and_every_pass_is_audited() {

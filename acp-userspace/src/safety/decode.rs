@@ -7,6 +7,8 @@
 //! - `runs`: base64 (RFC 4648 §4 and §5) and hexadecimal, where what they encode is text that shows;
 //! - `hidden`: tag characters and variation selectors that spell out something nobody sees.
 //!
+//! Where a run of base64 is a picture, sound, a document or an archive (`media`), a layer without a text says so.
+//!
 //! Layers of layers are shown to a depth of `DEPTH_MAX`. `suspect` says in one cheap pass whether there can be any.
 //!
 //! Invariants: a [`Budget`] bounds the bytes that are produced; whoever runs out learns it and shows nothing less for it
@@ -25,6 +27,7 @@ mod fold;
 pub(crate) mod fuzz;
 mod hidden;
 mod map;
+mod media;
 mod plain;
 mod runs;
 mod suspect;
@@ -69,14 +72,23 @@ impl Budget {
 /// A decoded text.
 #[derive(Debug)]
 pub(super) struct Layer<'l> {
-    /// What it says; empty where something hidden says nothing.
+    /// What it says; empty where something hidden says nothing, and of media.
     pub(super) text: &'l [u8],
-    /// Where it was hidden, in the text that it was decoded from, if that had no purpose but to hide it.
-    hidden: Option<Range<usize>>,
+    /// What it is by itself, whatever it says, and where that stands in the text that it was decoded from.
+    nature: Option<(Nature, Range<usize>)>,
     /// The text it was decoded from.
     source: &'l [u8],
     map: &'l Map,
     parent: Option<&'l Layer<'l>>,
+}
+
+/// What is worth a finding whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// Text with no purpose but that nobody sees it.
+    Hidden,
+    /// What no detector reads.
+    Media,
 }
 
 impl Layer<'_> {
@@ -85,9 +97,9 @@ impl Layer<'_> {
         self.outer(self.map.original(range))
     }
 
-    /// The bytes of the text that was given which hide this one, if they do nothing else.
-    pub(super) fn hidden(&self) -> Option<Range<usize>> {
-        self.hidden.clone().map(|range| self.outer(range))
+    /// What it is by itself, and the bytes of the text that was given which are that.
+    pub(super) fn nature(&self) -> Option<(Nature, Range<usize>)> {
+        self.nature.clone().map(|(nature, range)| (nature, self.outer(range)))
     }
 
     /// Whether this run stood so in the source, where it was decoded already.
@@ -154,9 +166,9 @@ fn layers<E: From<Exhausted>>(
     visit: &mut impl FnMut(&Layer<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let Some((level, deeper)) = levels.split_first_mut() else { return Ok(()) };
-    let mut show = |level: &Level, hidden| -> Result<(), E> {
+    let mut show = |level: &Level, nature| -> Result<(), E> {
         budget.take(level.text.len())?;
-        let layer = Layer { text: &level.text, hidden, source: text, map: &level.map, parent };
+        let layer = Layer { text: &level.text, nature, source: text, map: &level.map, parent };
         visit(&layer)?;
         layers(&level.text, Some(&layer), deeper, budget, visit)
     };
@@ -167,7 +179,7 @@ fn layers<E: From<Exhausted>>(
     for run in hidden::runs(text) {
         level.clear();
         hidden::decode(text, run.clone(), level);
-        show(level, Some(run))?;
+        show(level, Some((Nature::Hidden, run)))?;
     }
     for run in runs::runs(text) {
         if parent.is_some_and(|parent| parent.has_taken_over(&run)) {
@@ -175,7 +187,7 @@ fn layers<E: From<Exhausted>>(
         }
         level.clear();
         if runs::decode(text, &run, level) {
-            show(level, None)?;
+            show(level, run.is_media().then(|| (Nature::Media, run.padded(text))))?;
         }
     }
     Ok(())

@@ -69,7 +69,7 @@ impl Detectors {
         .and(Self::WORDS)
         .and(Self::PHRASES)
         .and(Self::of(Detector::CUSTOM))
-        .and(Self::of(&[Detector::HiddenText]));
+        .and(Self::of(&[Detector::HiddenText, Detector::UnscannableMedia]));
 
     /// These.
     pub(super) const fn of(detectors: &[Detector]) -> Self {

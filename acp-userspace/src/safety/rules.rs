@@ -21,7 +21,10 @@ const CELLS_MAX: usize = 1 << 20;
 /// Id of `safety.block_score` where records name the rule that blocks.
 pub const BLOCK_SCORE_RULE: &str = "safety.block_score";
 
-/// The same, where values that a call carried in clear become tokens again in its answer.
+/// The rule that every search has beside those of the configuration: what was not read is recorded (THREATS A14).
+const MEDIA_RULE: &str = "safety.unscannable_media";
+
+/// The id, where values that a call carried in clear become tokens again in its answer.
 const DETOKENIZE_RULE: &str = "safety.detokenize";
 
 /// Why rules cannot be put to work.
@@ -318,8 +321,13 @@ impl RouteRules {
                 wanted.push(*detector);
             }
         }
-        let wanted: Detectors = wanted.into_iter().collect();
         let nothing = wanted.is_empty();
+        if !nothing {
+            let rule = SafetyRule::new(MEDIA_RULE, &[Detector::UnscannableMedia], ContentAction::Flag);
+            chosen[Detector::UnscannableMedia as usize].enforced.add(&rule);
+            wanted.push(Detector::UnscannableMedia);
+        }
+        let wanted: Detectors = wanted.into_iter().collect();
         Self {
             wanted,
             chosen: if nothing { Box::default() } else { chosen.into() },

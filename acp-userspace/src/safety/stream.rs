@@ -116,10 +116,11 @@ impl Judge<'_> {
 }
 
 /// Whether what a detector finds may begin or end in plain words, or be told by words behind it. What is newer than this
-/// list counts as such, and holds text back longer, until somebody looked.
+/// list counts as such, and holds text back longer, until somebody looked. Media lie in one word, longer than a plain one.
 fn is_phrase(detector: Detector) -> bool {
-    use Detector::{Address, HiddenText, Jailbreak, Person, PromptInjection, SwiftBic};
-    matches!(detector, Address | Jailbreak | Person | PromptInjection | SwiftBic) || detector > HiddenText
+    use Detector::{Address, HiddenText, Jailbreak, Person, PromptInjection, SwiftBic, UnscannableMedia};
+    matches!(detector, Address | Jailbreak | Person | PromptInjection | SwiftBic)
+        || (detector > HiddenText && detector != UnscannableMedia)
 }
 
 /// Why a stream ends early: [`Reason::ContentBlocked`], [`Reason::ScannerFailed`] or [`Reason::ResponseUnscannable`].

@@ -5,7 +5,7 @@ use super::Detector;
 /// A kind of data that rules are written about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Group {
-    /// Everything but [`Group::Phrases`], which has to be asked for by name.
+    /// Everything but [`Group::Phrases`] and [`Group::Media`], which have to be asked for by name.
     All,
     /// Keys, tokens and passwords.
     Secrets,
@@ -23,11 +23,13 @@ pub enum Group {
     Phrases,
     /// What the configuration itself describes.
     Custom,
+    /// What no detector reads: flagged wherever anything is looked for.
+    Media,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::All,
         Self::Secrets,
         Self::NationalIds,
@@ -37,6 +39,7 @@ impl Group {
         Self::Network,
         Self::Phrases,
         Self::Custom,
+        Self::Media,
     ];
 
     /// The name in configuration.
@@ -52,6 +55,7 @@ impl Group {
             Self::Network => "network",
             Self::Phrases => "phrases",
             Self::Custom => "custom",
+            Self::Media => "media",
         }
     }
 
@@ -116,6 +120,7 @@ impl Group {
             | Detector::Custom6
             | Detector::Custom7
             | Detector::Custom8 => Self::Custom,
+            Detector::UnscannableMedia => Self::Media,
             Detector::AwsKey
             | Detector::GcpKey
             | Detector::AzureKey
@@ -136,7 +141,7 @@ impl Group {
     /// Its types, in numeric order.
     pub fn detectors(self) -> impl Iterator<Item = Detector> {
         Detector::ALL.into_iter().filter(move |detector| match self {
-            Self::All => Self::of(*detector) != Self::Phrases,
+            Self::All => !matches!(Self::of(*detector), Self::Phrases | Self::Media),
             group => Self::of(*detector) == group,
         })
     }
@@ -148,7 +153,7 @@ impl Detector {
     /// A secret opens a door at once (100), a private key most of all; a number that stands for a person to a state or
     /// pays a bill is hard to change (90); health data cannot be changed (80); what an operator describes is worth
     /// describing (60); ways to reach somebody are on business
-    /// cards (30); addresses of machines are in every log (15).
+    /// cards (30); addresses of machines are in every log (15); what was not read may be nothing (1).
     #[must_use]
     pub const fn severity(self) -> u8 {
         match self {
@@ -164,6 +169,8 @@ impl Detector {
                 Group::Phrases => 40,
                 Group::Contact => 30,
                 Group::Network => 15,
+                // It tells of nothing but that something was not read.
+                Group::Media => 1,
                 // No type's own group.
                 Group::All => 0,
             },
@@ -179,7 +186,7 @@ mod tests {
     fn every_type_has_one_group_and_a_severity() {
         for detector in Detector::ALL {
             let of: Vec<_> = Group::ALL.into_iter().filter(|group| group.detectors().any(|d| d == detector)).collect();
-            let all = Group::of(detector) != Group::Phrases;
+            let all = !matches!(Group::of(detector), Group::Phrases | Group::Media);
             assert_eq!(of.len(), 1 + usize::from(all), "{detector:?}");
             assert!((1..=100).contains(&detector.severity()), "{detector:?}");
         }

@@ -299,11 +299,13 @@ detectors! {
     Custom7 = 70, "custom7", "CUSTOM7";
     /// The same.
     Custom8 = 71, "custom8", "CUSTOM8";
+    /// A file in base64 that no detector reads: a picture, sound, a document, an archive.
+    UnscannableMedia = 72, "unscannable_media", "UNSCANNABLE_MEDIA";
 }
 
 impl Detector {
     /// Those whose form the configuration says, in numeric order.
-    pub const CUSTOM: &[Self] = Self::ALL.split_at(Self::Custom1 as usize).1;
+    pub const CUSTOM: &[Self] = Self::ALL.split_at(Self::Custom8 as usize + 1).0.split_at(Self::Custom1 as usize).1;
 
     /// Those that lists of phrases find: weak evidence, off unless a rule names them or their group.
     pub const WEAK: &[Self] = &[Self::Person, Self::PromptInjection, Self::Jailbreak];

@@ -42,7 +42,7 @@ fn check_way_back(layer: &Layer<'_>, data: &[u8]) {
         assert!(!whole || text.is_some_and(|text| text.is_char_boundary(one.start) && text.is_char_boundary(one.end)));
         before = one;
     }
-    if let Some(hidden) = layer.hidden() {
-        assert!(hidden.start < hidden.end && hidden.end <= data.len());
+    if let Some((_, range)) = layer.nature() {
+        assert!(range.start < range.end && range.end <= data.len());
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! A run is tried whole, and each of its parts between the signs `-`, `_`, `/` and `+`, which are of the alphabets but also
 //! stand between words. Lines of base64 that were wrapped (RFC 2045 §6.8) are one run. What is decoded counts only if all
-//! of it is UTF-8 that shows: a name of sixteen letters is base64 of noise.
+//! of it is UTF-8 that shows: a name of sixteen letters is base64 of noise. What begins as a file that nobody reads as text
+//! (`media`) is not decoded at all.
 
 use std::ops::Range;
 
-use super::Level;
+use super::{Level, media};
 
 /// Shortest run of base64 and of hexadecimal digits: nine bytes of text, and eight.
 pub(super) const BASE64_MIN: usize = 12;
@@ -21,6 +22,7 @@ const PROBE: usize = 3;
 enum Form {
     Base64,
     Hex,
+    Media,
 }
 
 /// A run and one reading of it.
@@ -28,6 +30,19 @@ enum Form {
 pub(super) struct Run {
     pub(super) range: Range<usize>,
     form: Form,
+}
+
+impl Run {
+    /// Whether it is what no detector reads.
+    pub(super) fn is_media(&self) -> bool {
+        self.form == Form::Media
+    }
+
+    /// Where it lies in `text`, with the padding behind it.
+    pub(super) fn padded(&self, text: &[u8]) -> Range<usize> {
+        let padding = text[self.range.end..].iter().take(2).take_while(|byte| **byte == b'=').count();
+        self.range.start..self.range.end + padding
+    }
 }
 
 /// Not of base64.
@@ -61,12 +76,12 @@ pub(super) fn runs(text: &[u8]) -> impl Iterator<Item = Run> + use<'_> {
     .flatten()
 }
 
-/// Whether some reading of the run begins like text.
+/// Whether some reading of the run begins like text, or like media.
 pub(super) fn promise(text: &[u8], run: Range<usize>) -> bool {
     readings(text, run).next().is_some()
 }
 
-/// The readings of one run that begin like text: of the whole, and of the parts between signs if it has several.
+/// The readings of one run that begin like text or media: of the whole, and of the parts between signs if it has several.
 fn readings(text: &[u8], run: Range<usize>) -> impl Iterator<Item = Run> + use<'_> {
     let (mut at, end) = (run.start, run.end);
     let parts = std::iter::from_fn(move || {
@@ -79,7 +94,8 @@ fn readings(text: &[u8], run: Range<usize>) -> impl Iterator<Item = Run> + use<'
     });
     let whole = run.clone();
     let parts = parts.filter(move |part| part.len() >= BASE64_MIN && *part != run);
-    let forms = |range: Range<usize>| [Form::Base64, Form::Hex].map(|form| Run { range: range.clone(), form });
+    let forms =
+        |range: Range<usize>| [Form::Base64, Form::Hex, Form::Media].map(|form| Run { range: range.clone(), form });
     std::iter::once(whole).chain(parts).flat_map(forms).filter(|run| promises(text, run))
 }
 
@@ -112,7 +128,7 @@ fn wrapped_end(text: &[u8], run: Range<usize>) -> usize {
     }
 }
 
-/// Whether a reading begins like text.
+/// Whether a reading begins like text, or as media do.
 fn promises(text: &[u8], run: &Run) -> bool {
     let bytes = &text[run.range.clone()];
     let mut first = [0; 3 * PROBE];
@@ -123,8 +139,10 @@ fn promises(text: &[u8], run: &Run) -> bool {
         }
         Form::Hex if bytes.len() < HEX_MIN || bytes.len() % 2 == 1 => return false,
         Form::Hex => bytes.as_chunks().0.iter().take(3 * PROBE).zip(&mut first).map_while(pair).count(),
+        Form::Media => return media::begins(bytes, |byte| SEXTETS[usize::from(byte)]),
     };
     let whole = match run.form {
+        Form::Media => false,
         Form::Base64 => len == 3 * PROBE.min(bytes.len() / 4),
         Form::Hex => len == (3 * PROBE).min(bytes.len() / 2),
     };
@@ -178,9 +196,9 @@ pub(super) fn decode(text: &[u8], run: &Run, level: &mut Level) -> bool {
             level.text.push(byte);
             shown
         }),
+        Form::Media => true,
     };
-    let padding = text[run.range.end..].iter().take(2).take_while(|byte| **byte == b'=').count();
-    level.map.whole(0, run.range.start..run.range.end + padding);
+    level.map.whole(0, run.padded(text));
     all && std::str::from_utf8(&level.text).is_ok()
 }
 

@@ -563,3 +563,4 @@ proptest! {
 mod arrays;
 mod evasion;
 mod linear;
+mod media;

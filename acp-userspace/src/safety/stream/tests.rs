@@ -202,6 +202,22 @@ fn threat_a14_comments_names_and_ids_of_events_are_screened() {
 }
 
 #[test]
+fn threat_a14_a_file_in_base64_over_several_deltas_is_one_finding() {
+    let stream = chat([
+        "![dot](data:image/png;base64,iVBORw0K",
+        "GgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42m",
+        "NkYPhf) done",
+    ]);
+    let outcome = in_one(StreamKind::Events, &stream, Redact);
+    assert_eq!(
+        (&*content(&outcome.out), outcome.found),
+        ("![dot](data:image/png;base64,[REDACTED:UNSCANNABLE_MEDIA]) done", 1)
+    );
+    assert_eq!(in_one(StreamKind::Events, &stream, Flag).out, stream.as_bytes());
+    assert_eq!(in_one(StreamKind::Events, &stream, Block).refused, Some(Reason::ContentBlocked));
+}
+
+#[test]
 fn strings_that_are_whole_are_screened_with_their_event() {
     let stream =
         "data: {\"jsonrpc\":\"2.0\",\"result\":{\"content\":[{\"text\":\"call 415-555-0132\"}],\"ssn\":78051120}}\n\n";

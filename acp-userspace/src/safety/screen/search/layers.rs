@@ -1,19 +1,21 @@
 //! What texts stand for, searched like the texts themselves (THREATS A24).
 //!
 //! A finding in a decoded text lies where that came from: edits cover the whole of an escape, a character or an encoded
-//! run. Text that a reader does not see is a finding itself. All texts of one content share one budget; whoever uses it up
+//! run. Text that a reader does not see is a finding itself, and what no detector reads. All texts of one content share one budget; whoever uses it up
 //! is refused (THREATS A25).
 
 use super::{Found, Hit, Place, Search, name, push};
 use crate::config::resolved::Detector;
 use crate::protocol::json::{Document, Node};
 use crate::safety::custom;
-use crate::safety::decode::{Layer, suspect};
+use crate::safety::decode::{Layer, Nature, suspect};
 use crate::safety::detectors::{self, secrets, words};
 use crate::safety::scanner::{Candidate, Family, Scanner, ScannerError};
 
 /// How sure it is that tags or variation selectors hide something, in percent.
 const HIDDEN: u8 = 90;
+/// How sure it is that base64 which begins as a file does is one.
+const MEDIA: u8 = 90;
 
 impl Search<'_> {
     /// The layers of every string, key and number of a body. Clean ones are passed over by one look at the whole.
@@ -58,8 +60,14 @@ impl Search<'_> {
     }
 
     fn layer(&mut self, layer: &Layer<'_>, text: &[u8], key: Option<&str>, place: Place) -> Result<(), ScannerError> {
-        if let Some(range) = layer.hidden().filter(|_| self.wanted.contains(Detector::HiddenText)) {
-            push(self.hits, Hit { detector: Detector::HiddenText, place, range, confidence: HIDDEN, is_part: false })?;
+        if let Some((nature, range)) = layer.nature() {
+            let (detector, confidence) = match nature {
+                Nature::Hidden => (Detector::HiddenText, HIDDEN),
+                Nature::Media => (Detector::UnscannableMedia, MEDIA),
+            };
+            if self.wanted.contains(detector) {
+                push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
+            }
         }
         let before = self.hits.len();
         self.each(layer.text, |_| Some(Found { text: layer.text, base: 0, key, place }))?;
