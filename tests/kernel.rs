@@ -15,8 +15,8 @@ use acp::clock::mono_ns;
 use acp::config::resolved::{KernelConfig, KernelMode};
 use acp::ids::TenantId;
 use acp::kernel::{
-    Admission, ConnClosed, KernelError, KernelPlane, Penalty, Reached, TenantSlot, Tier, WorkerPlane, drop_privileges,
-    enter_cgroup, ledger, open, socket,
+    Admission, ConnClosed, KernelError, KernelPlane, Penalty, Reached, SLOTS_MAX, TenantSlot, Tier, WorkerPlane,
+    drop_privileges, enter_cgroup, ledger, open, socket,
 };
 use acp_ebpf::penalty::{TRICKLE_MAX, mode};
 use socket2::{Domain, Socket, Type};

@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn acme() -> TenantId {
+    TenantId { issuer: "test".into(), tenant: "acme".into() }
+}
+
 /// Whether what the client sends now reaches the server within so long.
 fn arrives(connection: &mut Connection, within: Duration) -> bool {
     connection.client.write_all(b"x").expect("the socket takes it");
@@ -12,7 +16,7 @@ fn arrives(connection: &mut Connection, within: Duration) -> bool {
 #[test]
 fn what_arrives_on_a_frozen_tenants_connections_is_dropped_until_the_deadline_and_nobody_elses() {
     on_tiers(&[Tier::K2, Tier::K3], "127.0.0.1", 1, |world| {
-        let acme = TenantId { issuer: "test".into(), tenant: "acme".into() };
+        let acme = acme();
         let [mut its, mut anothers, mut shared, mut nobodys] =
             std::array::from_fn(|_| world.attempt(BYSTANDER).expect("served"));
         world.bind(&its, "acme");
@@ -43,7 +47,7 @@ fn what_arrives_on_a_frozen_tenants_connections_is_dropped_until_the_deadline_an
 #[test]
 fn where_the_kernel_cannot_freeze_it_says_so() {
     on_tiers(&[Tier::K0, Tier::K1], "127.0.0.1", 1, |world| {
-        let acme = TenantId { issuer: "test".into(), tenant: "acme".into() };
+        let acme = acme();
         assert!(!world.plane.freeze(&acme, mono_ns() + S).expect("not an error"));
         assert_eq!(world.plane.frozen(), 0);
     });
@@ -61,5 +65,22 @@ fn a_worker_finds_the_connections_that_are_a_tenants_alone() {
         let nobodys: Vec<_> =
             world.workers.iter().flat_map(|worker| worker.bound_to(TenantSlot::UNATTRIBUTED)).collect();
         assert!(nobodys.is_empty());
+    });
+}
+
+#[test]
+fn threat_a32_a_tenant_without_a_slot_is_never_frozen_with_all_who_have_none() {
+    on_tiers(&[Tier::K2, Tier::K3], "127.0.0.1", 1, |world| {
+        let mut nobodys = world.attempt(BYSTANDER).expect("served");
+        for n in 0..SLOTS_MAX {
+            world.workers[0].slot(&TenantId { issuer: "test".into(), tenant: format!("t{n}").into() });
+        }
+        let mut its = world.attempt(BYSTANDER).expect("served");
+        assert_eq!(world.workers[its.worker].slot(&acme()), TenantSlot::UNATTRIBUTED);
+        assert!(!world.plane.freeze(&acme(), mono_ns() + 60 * S).expect("not an error"), "and the operator is told");
+        for connection in [&mut its, &mut nobodys] {
+            assert!(arrives(connection, PATIENCE));
+        }
+        assert_eq!(world.plane.frozen(), 0);
     });
 }
