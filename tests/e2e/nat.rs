@@ -197,6 +197,20 @@ fn innocent(network: &Network, address: SocketAddr, over: Duration) -> Fared {
     asking.join().expect("the client ends well")
 }
 
+/// The figures, for whoever wants to see them (`--nocapture`).
+fn report(what: &str, fared: &Fared, offender: &Tally) {
+    let Fared { attempts, served, waited, refused_later } = fared;
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    eprintln!(
+        "{what}: the innocent was served {served} of {attempts}, the first after {waited:.1?}, and refused {refused_later} \
+         times after it; the offender was served {}, limited {}, refused {}, failed {}",
+        count(&offender.served),
+        count(&offender.limited),
+        count(&offender.refused),
+        count(&offender.failed),
+    );
+}
+
 fn site(backend: &Backend, kernel: &str) -> Site {
     let sections = format!(
         r#"{crm}
@@ -263,6 +277,7 @@ fn threat_a01_behind_one_nat_an_offenders_flood_does_not_touch_an_innocent() {
         wait_for("the offender to be learned of", || (class(site)? == "exclusive").then_some(()));
         wait_for("a penalty that is observed", || (gateway.metric("acp_kernel_would_refuse_total") > 0).then_some(()));
         let fared = innocent(network, gateway.address, flood_time(3));
+        report("learned refusal off", &fared, &offender.tally);
         assert!(f64::from(fared.served) >= 0.99 * f64::from(fared.attempts), "{fared:?}");
         assert_eq!(offender.tally.refused.load(Ordering::Relaxed), 0, "observed only");
         assert!(offender.tally.limited.load(Ordering::Relaxed) > 0);
@@ -278,6 +293,7 @@ fn threat_a01_behind_one_nat_an_innocent_waits_for_one_open_second_and_is_never_
         wait_for("the second penalty", || second_penalty(site));
         assert!(offender.tally.refused.load(Ordering::Relaxed) > 20);
         let fared = innocent(network, gateway.address, flood_time(0).max(CLOSED_MAX + Duration::from_secs(2)));
+        report("learned refusal on", &fared, &offender.tally);
         assert!(fared.waited <= CLOSED_MAX && fared.served > 0, "{fared:?}");
         assert_eq!(fared.refused_later, 0, "{fared:?}");
         assert_eq!(class(site).as_deref(), Some("shared"));
@@ -297,6 +313,7 @@ fn threat_a01_behind_one_nat_an_innocent_who_was_there_first_is_never_refused() 
         assert_eq!(innocent(network, gateway.address, Duration::from_millis(150)).refused_later, 0);
         let offender = Offender::start(network, gateway.address);
         let fared = innocent(network, gateway.address, flood_time(3));
+        report("learned refusal on, the innocent there first", &fared, &offender.tally);
         assert_eq!((fared.served, fared.refused_later), (fared.attempts, 0), "{fared:?}");
         assert_eq!(offender.tally.refused.load(Ordering::Relaxed), 0);
         assert_eq!(class(site).as_deref(), Some("shared"));
