@@ -27,6 +27,8 @@ mod capabilities;
 mod egress;
 #[path = "kernel/live.rs"]
 mod live;
+#[path = "kernel/log.rs"]
+mod log;
 #[path = "e2e/netns.rs"]
 mod netns;
 #[path = "kernel/quarantine.rs"]

@@ -10,7 +10,7 @@
 //! - [`packet`]: the SYN in a frame.
 //! - [`confine`]: what a confined cgroup may reach; [`egress`]: where the gateway itself may connect to;
 //!   [`quarantine`]: a frozen tenant's connections.
-//! - [`stats`]: the counters.
+//! - [`log`]: what programs say of their decisions when they are asked to; [`stats`]: the counters.
 //!
 //! **Invariants.** Every shared struct is `#[repr(C)]` with fixed-width integers, no implicit padding and its size
 //! asserted beside it, so that any bit pattern is a valid value. Times are nanoseconds of CLOCK_MONOTONIC, which is
@@ -22,6 +22,7 @@ pub mod addr;
 pub mod confine;
 pub mod egress;
 pub mod ledger;
+pub mod log;
 pub mod packet;
 pub mod penalty;
 #[cfg(feature = "user")]

@@ -23,6 +23,7 @@ use core::ptr;
 
 use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};
 use acp_ebpf::ledger::{self, Close, tcp};
+use acp_ebpf::log::event;
 use acp_ebpf::packet::{self, Frame, PLAIN, Plain};
 use acp_ebpf::penalty::{self, PENALTIES_MAX};
 use acp_ebpf::stats::{self, STATS_MAX};
@@ -42,7 +43,8 @@ use aya_ebpf::helpers::{
 use aya_ebpf::macros::{btf_map, classifier, sk_reuseport, sock_ops, xdp};
 use aya_ebpf::programs::{SkReuseportContext, SockOpsContext, TcContext, XdpContext};
 use aya_ebpf::{EbpfContext as _, Global};
-use aya_log_ebpf::debug;
+
+use self::programs::log::say;
 
 /// Sources under penalty. User space inserts and removes, so no flood of forged SYNs can evict an entry; both programs
 /// read, and `acp_ledger` spends the trickle in place.
@@ -93,6 +95,7 @@ fn acp_steer(ctx: SkReuseportContext) -> u32 {
         let penalty = unsafe { penalty.read_volatile() };
         if matches!(penalty_decide(&penalty, now_ns()), Verdict::Refuse | Verdict::Drop) {
             count(stats::REFUSED);
+            say(event::REFUSED, source.0, 0, 0);
             return sk_action::SK_DROP;
         }
     }
@@ -177,6 +180,7 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
     let dropped = penalty_decide(&unsafe { penalty.read_volatile() }, now_ns()) == Verdict::Drop;
     if dropped {
         count(stats::DROPPED);
+        say(event::DROPPED, syn.source, 0, 0);
     }
     dropped
 }
@@ -280,6 +284,7 @@ fn spend_trickle(source: SourceKey, now_ns: u64) {
     if let Some(spent) = penalty::spend(read.trickle, penalty::cycle(read.since_ns, now_ns), read.open_max) {
         // SAFETY: the map returned the pointer; a word is stored whole.
         unsafe { (&raw mut (*penalty).trickle).write_volatile(spent) };
+        say(event::LET_THROUGH, source.0, 0, spent as u32);
     }
 }
 
@@ -317,6 +322,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
     let close = Close { old_state, flags: state.flags, all_acked };
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(stats::LOST);
+        say(event::UNRECORDED, remote(ctx), 0, 0);
         return;
     };
     entry.write(ConnClosed {
@@ -347,7 +353,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
 #[inline(always)]
 fn listening(ctx: &SockOpsContext) {
     count(stats::LISTENING);
-    debug!(ctx, "acp_ledger sees the gateway's cgroup: listener on port {}", field!(ctx, local_port));
+    say(event::LISTENING, local(ctx), field!(ctx, local_port) as u16, 0);
 }
 
 #[inline(always)]

@@ -18,6 +18,7 @@ macro_rules! field {
 
 mod confine;
 mod egress;
+pub(crate) mod log;
 mod quarantine;
 
 /// What a cgroup's program returns for what it refuses: the system call ends with EPERM, a packet is dropped.

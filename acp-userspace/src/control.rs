@@ -20,6 +20,7 @@ pub mod ledger_thread;
 pub mod metrics;
 mod pace;
 pub mod penalty_file;
+pub mod program_log;
 pub mod publish;
 pub mod quarantine;
 pub mod recover;

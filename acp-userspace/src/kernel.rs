@@ -21,6 +21,7 @@ mod drop;
 pub mod egress;
 mod gate;
 mod load;
+pub mod log;
 mod none;
 pub mod penalty;
 mod probe;
@@ -215,6 +216,11 @@ pub trait KernelPlane: Send {
     /// Packets dropped for that since the start.
     fn frozen(&self) -> u64 {
         0
+    }
+
+    /// What the programs say of their decisions; `None` where there are none.
+    fn log(&mut self) -> Option<&mut log::ProgramLog> {
+        None
     }
 
     /// What the planes and workers share.

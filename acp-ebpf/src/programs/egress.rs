@@ -2,7 +2,9 @@
 
 use acp_ebpf::confine::{Peer, Refusal, TCP, hook};
 use acp_ebpf::egress::{self, ALLOWED_MAX, REFUSALS_BYTES, count};
+use acp_ebpf::log::event;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{btf_map, cgroup_sock_addr};
 use aya_ebpf::programs::SockAddrContext;
 
@@ -47,6 +49,7 @@ fn decide(peer: Peer) -> i32 {
         return PASS;
     }
     add(count::REFUSED);
+    super::log::say(event::EGRESS, peer.address, peer.port, (bpf_get_current_pid_tgid() >> 32) as u32);
     match EGRESS_REFUSED.reserve(0) {
         Some(mut entry) => {
             entry.write(by_nameless(hook::CONNECT, peer));

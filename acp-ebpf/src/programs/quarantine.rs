@@ -5,6 +5,7 @@ use core::ptr;
 
 use acp_ebpf::SkState;
 use acp_ebpf::ledger::{BOUND, MULTI};
+use acp_ebpf::log::event;
 use acp_ebpf::quarantine::{ATTACHED, SLOTS, is_frozen};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::btf_maps::{Array, PerCpuArray};
@@ -12,7 +13,7 @@ use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, cgroup_skb};
 use aya_ebpf::programs::SkBuffContext;
 
-use super::{PASS, REFUSE, now_ns};
+use super::{PASS, REFUSE, log, now_ns};
 
 /// Tenant's slot → the deadline of its quarantine, in nanoseconds of CLOCK_MONOTONIC.
 #[btf_map]
@@ -34,9 +35,10 @@ fn acp_quarantine(ctx: SkBuffContext) -> i32 {
     if until_ns <= ATTACHED || !is_frozen(until_ns, now_ns()) {
         return PASS;
     }
-    match tenant(&ctx).and_then(|slot| QUARANTINED.get_ptr(slot)) {
+    match tenant(&ctx).and_then(|slot| Some((slot, QUARANTINED.get_ptr(slot)?))) {
         // SAFETY: as above.
-        Some(until) if is_frozen(unsafe { until.read_volatile() }, now_ns()) => {
+        Some((slot, until)) if is_frozen(unsafe { until.read_volatile() }, now_ns()) => {
+            log::say(event::QUARANTINED, log::nowhere(), 0, slot);
             if let Some(dropped) = QUARANTINE_DROPPED.get_ptr_mut(0) {
                 super::add_one(dropped);
             }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::control::quarantine::TIME_MAX;
 
+mod log;
 pub(super) mod socket;
 
 /// Ask a running gateway whom its kernel plane refuses, and what it knows of the sources that clients come from.
@@ -88,6 +89,11 @@ enum Command {
         #[arg(long, group = "how")]
         lift: bool,
     },
+    /// What the programs in the kernel decide, line by line: switched on for a while, and read.
+    ///
+    /// Each line is of one decision: when, what, whose address. The same of the same address within a moment is one line
+    /// with a count. It costs something only while it is on, and ends by itself.
+    Log(log::LogArgs),
     /// End the penalty of a source, and forget what it was for.
     Pardon {
         /// An IPv4 address, or any address of an IPv6 /64.
@@ -183,6 +189,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let rows = rows(args, "/kernel/connections")?;
             print(args, CONNECTIONS, &chosen(rows, tenant.as_deref(), *source, *sort, *max))
         }
+        Command::Log(log) => log::run(args, log),
         Command::Pardon { source } => pardon(args, *source),
         Command::Quarantine { tenant: None, .. } => print(args, QUARANTINES, &rows(args, "/kernel/quarantine")?),
         Command::Quarantine { tenant: Some(tenant), issuer, time, .. } => {

@@ -26,6 +26,7 @@ use super::status::Status;
 use crate::server::Shared;
 
 pub mod kernel;
+pub mod program_log;
 
 /// Clients of the admin socket that wait to be accepted: one operator's, at most a few at once.
 const SOCKET_BACKLOG: i32 = 16;
@@ -95,6 +96,7 @@ pub async fn serve_socket(path: &Path, surface: Surface, commands: mpsc::Sender<
         .route("/metrics", get(|State((surface, _)): Admin| metrics_text(State(surface))))
         .route("/tenants", get(tenants))
         .merge(kernel::routes())
+        .merge(program_log::routes())
         .with_state((surface, commands));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     Ok(())

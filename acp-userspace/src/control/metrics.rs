@@ -107,6 +107,7 @@ impl Collector for Gathering {
                 "Connections of which more bytes were audited than the kernel saw.",
                 get(&status.kernel_breaches),
             ),
+            ("acp_kernel_log_lost", "Lines of the programs' log that are nowhere.", get(&status.program_lines_lost)),
             (
                 "acp_quarantine_resets",
                 "Connections reset because their tenant is in quarantine.",

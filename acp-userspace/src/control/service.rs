@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::kernel::{KernelCommand, QuarantineRequest};
+use super::admin::program_log::LogRequest;
 use super::admin::{self, Command, Surface};
 use super::audit_thread::{AuditEvents, Detail};
 use super::audit_writer::AuditHealth;
@@ -20,6 +21,7 @@ use super::egress;
 use super::jwks::{KeyService, Refetch};
 use super::kernel::{self, KernelControl};
 use super::pace::Pace;
+use super::program_log;
 use super::publish::Publisher;
 use super::quarantine::{self, Quarantine};
 use super::relaunch::Relaunch;
@@ -125,6 +127,7 @@ struct Service {
     surface: Surface,
     kernel: KernelControl,
     quarantine: Quarantine,
+    programs: program_log::Kept,
     queues: Vec<Option<rtrb::Consumer<Signal>>>,
     keys: mpsc::Sender<Refetch>,
     commands: mpsc::Receiver<Command>,
@@ -152,6 +155,7 @@ impl Service {
         }
         let keys = serve_keys(service);
         let sources = parts.shared.sources.load_full();
+        let programs = program_log::Kept::new(Arc::clone(&parts.plane));
         let quarantine = Quarantine::start(
             Arc::clone(&parts.plane),
             Arc::clone(&parts.publisher),
@@ -171,6 +175,7 @@ impl Service {
             surface,
             kernel,
             quarantine,
+            programs,
             queues: Vec::new(),
             keys,
             commands,
@@ -208,6 +213,7 @@ impl Service {
                     if drained.elapsed() >= KERNEL_DRAIN {
                         drained = Instant::now();
                         self.kernel.hear_kernel();
+                        self.programs.tend(&self.parts.status);
                     }
                     if figured.elapsed() >= FIGURES {
                         figured = Instant::now();
@@ -299,6 +305,8 @@ impl Service {
             KernelCommand::Refused(rows, answer) => {
                 let _ = answer.send(confine::take(&rows, &self.parts.events, &self.parts.status));
             }
+            KernelCommand::Log(from, max, answer) => drop(answer.send(self.programs.answer(from, max))),
+            KernelCommand::SetLog(request, answer) => drop(answer.send(self.set_log(&request))),
             KernelCommand::Sources(max, answer) => drop(answer.send(self.kernel.sources(max))),
         }
     }
@@ -310,6 +318,13 @@ impl Service {
             0 => self.quarantine.lift(&tenant),
             seconds => self.quarantine.begin(&tenant, Duration::from_secs(seconds)).map(|()| true),
         }
+    }
+
+    fn set_log(&self, request: &LogRequest) -> Result<(), String> {
+        self.programs.set(request.level, Duration::from_secs(request.seconds))?;
+        let detail = vec![("action", text("kernel_log")), ("seconds", Detail::Number(request.seconds))];
+        self.event(EventKind::Admin, detail);
+        Ok(())
     }
 
     /// Takes all that the workers said; whether that was anything.

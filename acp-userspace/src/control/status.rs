@@ -69,6 +69,8 @@ pub struct Status {
     pub confine_refused: AtomicU64,
     /// Refusals of confined processes of which no more than their number is known.
     pub confine_lost: AtomicU64,
+    /// Lines of the programs' log that are nowhere.
+    pub program_lines_lost: AtomicU64,
     /// Sources under penalty now.
     pub kernel_penalties: AtomicU64,
     /// Penalties that sources earned which nobody declared: said, not enforced.

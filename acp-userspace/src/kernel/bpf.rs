@@ -16,13 +16,13 @@ use acp_ebpf::{ConnClosed, Penalty, SourceKey, globals, stats};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
 use aya::programs::{CgroupAttachMode, ProgramError, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use aya_log::EbpfLogger;
 
 use super::bequest::Bequest;
 use super::cgroup::{CgroupError, CgroupNode};
 use super::drop::Silence;
 use super::egress::Egress;
 use super::load::Loads;
+use super::log::ProgramLog;
 use super::quarantine::Freezer;
 use super::worker::{Ledger, WorkerPlane};
 use super::{KernelError, KernelPlane, Shared, Stats, Tier, socket};
@@ -104,8 +104,8 @@ pub struct BpfPlane {
     egress: Option<Arc<Egress>>,
     /// What drops for quarantines (K2, if the kernel takes it).
     freezer: Option<Freezer>,
-    /// Must outlive the loading of programs that log; read once more with each drain.
-    logger: Option<EbpfLogger<ToTracing>>,
+    /// What the programs say; `None` where those of an earlier process have no log.
+    log: Option<ProgramLog>,
     /// Dropped last of the BPF parts: it holds the programs and the ledger's attachment. `None` where another process
     /// loaded them.
     ebpf: Option<Ebpf>,
@@ -130,7 +130,6 @@ impl BpfPlane {
             return Err(BpfError::Listeners(workers));
         }
         let mut ebpf = load(workers as u32, port(listeners[0])?)?;
-        let logger = EbpfLogger::init_with_logger(&mut ebpf, ToTracing).map_err(|_| BpfError::Missing("AYA_LOGS"))?;
         load_steer(&mut ebpf)?;
         let bequest = Bequest::of(&ebpf)?;
         let loads = map_loads(&mut ebpf, workers as u32)?;
@@ -144,7 +143,7 @@ impl BpfPlane {
             silence: None,
             egress: None,
             freezer: None,
-            logger: Some(logger),
+            log: Some(ProgramLog::of(&mut ebpf)?),
             ebpf: Some(ebpf),
             bequest,
             node: None,
@@ -167,7 +166,7 @@ impl BpfPlane {
             loads: Arc::new(loads),
             ledger,
             silence,
-            logger: None,
+            log: ProgramLog::inherit(&bequest),
             ebpf: None,
             egress: Egress::inherit(&bequest).map(Arc::new),
             freezer: Freezer::inherit(&bequest),
@@ -240,14 +239,7 @@ impl BpfPlane {
         let before = self.counter(stats::LISTENING);
         std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))
             .map_err(|source| BpfError::Io { what: "open a listener for the self-test", source })?;
-        self.flush_log();
         if self.counter(stats::LISTENING) > before { Ok(()) } else { Err(BpfError::SelfTest) }
-    }
-
-    fn flush_log(&mut self) {
-        if let Some(logger) = &mut self.logger {
-            logger.flush();
-        }
     }
 
     /// Takes a source out of the kernel's map, if it is in it.
@@ -285,7 +277,6 @@ impl KernelPlane for BpfPlane {
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&ConnClosed)) -> usize {
-        self.flush_log();
         if let Some(silence) = &mut self.silence {
             silence.tend(mono_ns());
         }
@@ -329,6 +320,10 @@ impl KernelPlane for BpfPlane {
         self.freezer.as_ref().map_or(0, Freezer::dropped)
     }
 
+    fn log(&mut self) -> Option<&mut ProgramLog> {
+        self.log.as_mut()
+    }
+
     fn egress(&self) -> Option<Arc<Egress>> {
         self.egress.clone()
     }
@@ -356,26 +351,6 @@ impl KernelPlane for BpfPlane {
     fn worker_down(&mut self, index: u32) {
         self.loads.set(index, DRAINING);
     }
-}
-
-/// What the programs log, in the gateway's own log.
-struct ToTracing;
-
-impl log::Log for ToTracing {
-    fn enabled(&self, _metadata: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        match record.level() {
-            log::Level::Error => tracing::error!("{}", record.args()),
-            log::Level::Warn => tracing::warn!("{}", record.args()),
-            log::Level::Info => tracing::info!("{}", record.args()),
-            log::Level::Debug | log::Level::Trace => tracing::debug!("{}", record.args()),
-        }
-    }
-
-    fn flush(&self) {}
 }
 
 fn load(workers: u32, port: u16) -> Result<Ebpf, BpfError> {

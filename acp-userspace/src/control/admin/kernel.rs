@@ -11,9 +11,11 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use super::program_log::LogRequest;
 use super::{Admin, Command, Surface, ask};
 use crate::control::confine::RefusedRow;
 use crate::control::kernel::{ConnectionRow, PenaltyRow, SourceRow};
+use crate::control::program_log;
 use crate::control::quarantine::QuarantineRow;
 
 /// Sources that are listed unless another number is asked for.
@@ -36,6 +38,10 @@ pub enum KernelCommand {
     Quarantine(QuarantineRequest, oneshot::Sender<Result<bool, String>>),
     /// The quarantines in force.
     Quarantines(oneshot::Sender<Vec<QuarantineRow>>),
+    /// What the programs said: the last lines, at most so many, from this number on.
+    Log(u64, usize, oneshot::Sender<program_log::Answer>),
+    /// Have the programs say something for so long.
+    SetLog(LogRequest, oneshot::Sender<Result<(), String>>),
     /// What `acp confine` reports; answers how many of the rows, from the first on, are in the log's queue.
     Refused(Vec<RefusedRow>, oneshot::Sender<usize>),
 }
