@@ -6,7 +6,8 @@
 //! digits on both sides of that (`["123-45", "-6789"]`, `["bob@", "mail.example"]`); what lies over a seam counts. The
 //! array's name is that of every item. Each item that holds a part of a finding is a place of it.
 //!
-//! Bounds: an item takes part with [`ITEM_BYTES_MAX`], [`ITEMS_MAX`] together, and each is put into one text at most.
+//! Bounds: an item takes part with [`ITEM_BYTES_MAX`], and each is put into two texts at most. Where more go on in each
+//! other than a text holds, the next begins with the last [`ITEMS_MAX`], so that no value is cut.
 
 use super::{Found, Hit, Place, Range, Search};
 use crate::protocol::json::{Document, Kind, Node};
@@ -16,7 +17,7 @@ use crate::safety::scanner::ScannerError;
 
 /// Bytes of an item that may be a part of a value; secrets are longer, and are not split by people.
 const ITEM_BYTES_MAX: usize = 64;
-/// Items put together: the digits of the longest number, one by one, with separators.
+/// Items that one value is split over: the digits of the longest number, one by one, with separators.
 const ITEMS_MAX: usize = 40;
 /// Digits of an item of an array of groups.
 const GROUP_DIGITS_MAX: usize = 8;
@@ -44,6 +45,15 @@ impl Joined {
     fn push(&mut self, item: Node<'_>, text: &str) {
         self.text.extend_from_slice(text.as_bytes());
         self.parts.push((item.index(), self.text.len()));
+    }
+
+    /// Keeps the last items only.
+    fn keep(&mut self, items: usize) {
+        let first = self.parts.len().saturating_sub(items);
+        let Some((_, start)) = first.checked_sub(1).and_then(|before| self.parts.get(before)).copied() else { return };
+        self.text.drain(..start);
+        self.parts.drain(..first);
+        self.parts.iter_mut().for_each(|(_, end)| *end -= start);
     }
 
     fn has_seam_in(&self, range: &Range<usize>) -> bool {
@@ -74,9 +84,13 @@ impl Search<'_> {
         for item in array.items() {
             let text = item.as_str().filter(|text| !text.is_empty() && text.len() <= ITEM_BYTES_MAX);
             match (before, text) {
-                (Some((last, said)), Some(text)) if is_seam(said, text) && joined.parts.len() < ITEMS_MAX => {
+                (Some((last, said)), Some(text)) if is_seam(said, text) => {
                     if joined.parts.is_empty() {
                         joined.push(last, said);
+                    }
+                    if joined.parts.len() == 2 * ITEMS_MAX {
+                        self.joined(joined, array, |hit| joined.has_seam_in(&hit.range))?;
+                        joined.keep(ITEMS_MAX);
                     }
                     joined.push(item, text);
                 }

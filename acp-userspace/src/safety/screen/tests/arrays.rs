@@ -43,12 +43,41 @@ fn arrays_of_numbers_and_words_are_no_values() {
         r#"["1.5","-2.25","-3.125"]"#,
         r#"["well-","known words","- of one-","self"]"#,
         "[0.5,0.25,0.125,4111,1111,1111,1111]",
+        // Fewer digits than any number has, and one that is not sure.
+        r#"{"phone":["555","0132"]}"#,
+        r#"{"ssn":["666","12","3456"]}"#,
+        // What tells of a value lies over the seam, the value does not.
+        r#"["219099999"," ssn"]"#,
     ] {
         check_clean(clean);
     }
     let many: Vec<_> = (0..5000).map(|n| n.to_string()).collect();
     check_clean(&format!("[{}]", many.join(",")));
     check_clean(&format!("[\"{}\"]", many.join("\",\"")));
+}
+
+/// An item of a sentence or more is no part of a value.
+#[test]
+fn items_of_any_length_are_not_put_together() {
+    let words = "so ".repeat(22);
+    check_clean(&format!(r#"["{words}123-45","-6789"]"#));
+    let fits = &words[..57];
+    let expected = format!(r#"["{fits}[REDACTED:US_SSN]","[REDACTED:US_SSN]"]"#);
+    check(&format!(r#"["{fits}123-45","-6789"]"#), Redact, &expected);
+}
+
+/// However many items go on in each other, a value over any of their seams is found.
+#[test]
+fn a_split_value_is_found_behind_any_number_of_joined_items() {
+    for before in [0, 1, 37, 38, 39, 40, 77, 78, 79, 80, 81, 200] {
+        let filler = "\"a-\",".repeat(before);
+        let ssn = "[REDACTED:US_SSN]";
+        check(
+            &format!(r#"[{filler}"b 123-","45-","6789"]"#),
+            Redact,
+            &format!(r#"[{filler}"b {ssn}","{ssn}","{ssn}"]"#),
+        );
+    }
 }
 
 /// The words of every text in which nothing may be found, as one array, say no more than each by itself.
@@ -68,4 +97,29 @@ fn the_words_of_clean_texts_make_no_value_together() {
         count += 1;
     }
     println!("{count} texts");
+}
+
+/// What is refused of a body, and why.
+fn blocked(body: &str) -> ContentRefused {
+    let mut walker = Walker::new();
+    let document = walker.walk(body.as_bytes(), &Limits::default()).expect("valid JSON");
+    screened(&Content::body(Body::Json(document)), Block).expect_err(body)
+}
+
+#[test]
+fn a_split_value_is_blocked_wherever_it_was_cut_and_each_part_is_told() {
+    for (body, detector, parts) in [
+        (r#"["123-45","-6789"]"#, Detector::UsSsn, 2),
+        (r#"{"a":["no","by 123-","45-","6789!"]}"#, Detector::UsSsn, 3),
+        (r#"{"ssn":[123,45,6789]}"#, Detector::UsSsn, 3),
+        (r#"["to bob","@mail.example"]"#, Detector::Email, 2),
+        (r#"["4111","1111","1111","1111"]"#, Detector::CreditCard, 4),
+    ] {
+        let refused = blocked(body);
+        assert_eq!((refused.reason, refused.rule.as_deref()), (Reason::ContentBlocked, Some("rule")), "{body}");
+        let told: Vec<_> = refused.findings.iter().map(|one| (one.detector, one.count, one.action)).collect();
+        assert_eq!(told, [(detector, parts, Block)], "{body}");
+        let places: Vec<_> = refused.evidence.places.iter().map(|found| found.detector).collect();
+        assert_eq!(places, vec![detector; parts as usize], "each part has its place in {body}");
+    }
 }
