@@ -395,6 +395,16 @@ mod tests {
         visit(&mut book, 2, 1, 12 * LEARNED_NS, 0);
         book.lost(13 * LEARNED_NS);
         check(&book, 13 * LEARNED_NS, Class::Shared);
+        // Nobody is alone before a new report says so, and a report of the instant of the loss says nothing.
+        let mut book = SourceBook::default();
+        visit(&mut book, 1, 1, S, 0);
+        assert_eq!(book.lone_user(source(1), S), Some(who(1)));
+        book.lost(S);
+        assert_eq!(book.lone_user(source(1), S), None);
+        visit(&mut book, 1, 1, S, 0);
+        visit(&mut book, 1, 20, S + 1, LEARNED_NS - 1);
+        check(&book, S + LEARNED_NS, Class::Unknown);
+        check(&book, S + LEARNED_NS + 1, Class::Exclusive(who(1)));
     }
 
     #[test]
@@ -414,6 +424,20 @@ mod tests {
         // Every one but source 1 was last changed at 0; a day later they make room.
         book.verified(late, who(1), SHARED_NS);
         assert_eq!(book.class(source(1), SHARED_NS), Class::Shared, "changed at a second");
+        assert_eq!(book.entries.len(), 2);
+    }
+
+    #[test]
+    fn threat_a02_what_was_taken_back_as_shared_stays_as_long_as_it_is() {
+        let mut book = SourceBook::default();
+        let until_ns = SHARED_NS + SAVED_AHEAD_NS;
+        book.restore(source(1), Sharing { users_until_ns: until_ns, tenants_until_ns: 0 }, 0);
+        for n in 2..=SOURCES_MAX as u32 {
+            book.verified(source(n), who(1), 0);
+        }
+        // A day later the others make room; nobody was seen at this one for as long, and it is shared for an hour more.
+        book.verified(source(SOURCES_MAX as u32 + 1), who(1), SHARED_NS);
+        check(&book, until_ns - 1, Class::Shared);
         assert_eq!(book.entries.len(), 2);
     }
 

@@ -171,7 +171,9 @@ mod tests {
         let blocks = [(cidr("127.0.0.2/32"), "acme"), (cidr("0.0.0.0/0"), "all")];
         let sources = Sources::new(&config(&blocks, false), &[]);
         check(&sources, "127.0.0.2", None);
+        check(&sources, "::ffff:127.0.0.2", None);
         check(&sources, "192.0.2.1", Some("all"));
+        check(&sources, "::ffff:192.0.2.1", Some("all"));
         assert!(sources.inert()[0].to_string().contains("127.0.0.2/32"));
         let sources = Sources::new(&config(&blocks, true), &[]);
         check(&sources, "127.0.0.2", Some("acme"));

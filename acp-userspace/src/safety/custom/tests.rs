@@ -89,3 +89,10 @@ fn threat_a24_a_form_is_found_in_what_a_text_stands_for() {
     check(employee(), r#"["&#69;12345 E1\u200b2345"]"#, r#"["[REDACTED:CUSTOM1] [REDACTED:CUSTOM1]"]"#);
     check(employee(), r#"{"E\u0661\u0662345":1}"#, r#"{"[REDACTED:CUSTOM1]":1}"#);
 }
+
+#[test]
+fn a_form_that_is_split_over_items_of_an_array_is_found_in_each() {
+    let employee = || vec![form(Detector::Custom1, "EMP-[0-9]{6}", &[], None)];
+    check(employee(), r#"["EMP-","123456"]"#, r#"["[REDACTED:CUSTOM1]","[REDACTED:CUSTOM1]"]"#);
+    check(employee(), r#"["EMP","123456"]"#, r#"["EMP","123456"]"#);
+}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::search::BLOCK_BYTES;
 use super::*;
 use crate::config::resolved::{SafetyConfig, SafetyRule};
+use crate::policy::fixtures::identity_of;
 use crate::protocol::json::{Limits, Walker};
 use crate::safety::tokenise::tests::with_caller;
 use crate::safety::{RuleSet, rules::tests::route, splice, text_as_sent};
@@ -431,6 +432,28 @@ fn a_route_that_fails_open_says_what_passed_unread() {
     assert_eq!(screen(0, &content, &restored), Err(Reason::ScannerFailed));
     let clean = Content::body(Body::Raw(b"to a@b.co"));
     assert_eq!([screen(0, &clean, &[]), screen(1, &clean, &[])], [Ok((None, 1)), Ok((None, 1))]);
+
+    let ask = |route: usize, content: &Content<'_>| {
+        let auth = Authenticated::for_test(identity_of("idp", "alice", &[], &[], json!({})));
+        let rules = set.request(route).expect("a route");
+        with_caller("idp", |caller| super::screen(auth, caller, content, rules, &mut Scan::default()))
+            .map(|screened| (screened.evidence().unscreened, screened.edits().len()))
+            .map_err(|refused| refused.reason)
+    };
+    assert_eq!(ask(0, &content), Ok((Some(Reason::ScannerFailed), 0)));
+    assert_eq!(ask(1, &content), Err(Reason::ScannerFailed));
+    assert_eq!([ask(0, &clean), ask(1, &clean)], [Ok((None, 1)), Ok((None, 1))]);
+}
+
+#[test]
+fn numbers_that_become_text_are_counted_and_others_are_not() {
+    let count = |body: &str, action| {
+        let mut walker = Walker::new();
+        let document = walker.walk(body.as_bytes(), &Limits::default()).expect("JSON");
+        screened(&Content::body(Body::Json(document)), action).expect("passes").evidence.numbers_to_text
+    };
+    let body = r#"{"card":4111111111111111,"cards":[5500005555555559,"4012888888881881"],"\u0061":"4111111111111111"}"#;
+    assert_eq!([Redact, Mask, Flag].map(|action| count(body, action)), [2, 2, 0]);
 }
 
 #[test]

@@ -28,6 +28,15 @@ pub(in crate::safety) fn with_caller<T>(issuer: &str, use_it: impl FnOnce(&Calle
     use_it(&Caller::new(&identity, "crm/contacts", "", now))
 }
 
+/// Another tenant of the issuer `idp`.
+fn with_tenant<T>(tenant: &str, use_it: impl FnOnce(&Caller<'_>) -> T) -> T {
+    with_caller("idp", |caller| {
+        let tenant = TenantId { issuer: caller.tenant.issuer.clone(), tenant: tenant.into() };
+        assert_ne!(&tenant, caller.tenant);
+        use_it(&Caller { tenant: &tenant, ..*caller })
+    })
+}
+
 fn open(tokens: &Tokens, caller: &Caller<'_>, text: &str) -> Result<Vec<u8>, TokenRefused> {
     let token = tokens.next(text.as_bytes(), 0).expect("a token");
     tokens.detokenize(caller, &token).map(|restored| restored.value)
@@ -41,6 +50,8 @@ proptest! {
         let token = with_caller("idp", |caller| tokens.tokenize(caller, Detector::UsSsn, &value)).unwrap();
         prop_assert_eq!(with_caller("idp", |caller| open(&tokens, caller, &token)), Ok(value.clone()));
         prop_assert_eq!(with_caller("other", |caller| open(&tokens, caller, &token)), Err(TokenRefused::Foreign));
+        let neighbour = with_tenant("globex", |caller| open(&tokens, caller, &token));
+        prop_assert_eq!(neighbour, Err(TokenRefused::Foreign), "another tenant of the same issuer");
         let other = tokens_of_another_master();
         prop_assert_eq!(with_caller("idp", |caller| open(&other, caller, &token)), Err(TokenRefused::Foreign));
         prop_assert_eq!(with_caller("idp", |caller| one_key().tokenize(caller, Detector::UsSsn, &value)), Ok(token));
@@ -125,6 +136,26 @@ fn threat_a26_a_value_goes_only_where_subject_type_tool_and_pointer_are_permitte
     assert!(!permitted(permit(&["billing"], &[], &["crm/other"]), Detector::UsSsn, "/customer/ssn"));
     assert!(!permitted(permit(&["billing"], &["globex"], &["crm/contacts"]), Detector::UsSsn, "/customer/ssn"));
     assert!(permitted(permit(&["billing"], &["org_acme"], &["crm/contacts"]), Detector::UsSsn, "/customer/ssn"));
+    // Pointers are counted from the arguments; what lies beside those is none of them.
+    let tokens = tokens(vec![key("k1", 1)], &[good()]);
+    let below = |root: &'static str, pointer: &str| {
+        with_caller("idp", |caller| tokens.permits(&Caller { root, ..*caller }, Detector::UsSsn, pointer))
+    };
+    assert!(below("/params/arguments", "/params/arguments/customer/ssn"));
+    assert!(!below("/params/arguments", "/customer/ssn"));
+}
+
+#[test]
+fn threat_a26_values_made_pseudonyms_are_counted_like_tokens() {
+    let config = TokensConfig { keys: vec![key("k1", 1)], values_per_hour: 2 };
+    let tokens = Tokens::new(&config, &[]).expect("there are keys");
+    with_caller("idp", |caller| {
+        let exchanged = |value: &str| tokens.pseudonymize(caller, Detector::CreditCard, value);
+        let first = exchanged("4111111111111111").expect("the first").expect("has forms enough");
+        assert!(exchanged("5500005555555559").is_ok());
+        assert_eq!(exchanged("4012888888881881"), Err(TokenRefused::Budget));
+        assert_eq!(exchanged("4111111111111111"), Ok(Some(first)), "what is known stays free");
+    });
 }
 
 #[test]
@@ -145,6 +176,8 @@ fn keys_are_made_for_tenant_issuer_and_type_and_never_print() {
     let sealed = [
         master.seal(&tenant("a", "bc"), "us_ssn", b"x"),
         master.seal(&tenant("ab", "c"), "us_ssn", b"x"),
+        master.seal(&tenant("a", "bd"), "us_ssn", b"x"),
+        master.seal(&tenant("b", "bc"), "us_ssn", b"x"),
         master.seal(&tenant("a", "bc"), "email", b"x"),
         Master::new(&Arc::from("k2"), &[1; 32]).seal(&tenant("a", "bc"), "us_ssn", b"x"),
     ];

@@ -16,6 +16,10 @@ const SSN: &str = "078-05-1120";
 
 /// Makes tokens of `detect` in answers; the role `billing` may have numbers back in `/customer/ssn` of `crm/contacts`.
 fn rules_for(action: ContentAction, detect: &[Detector], values_per_hour: u32) -> RuleSet {
+    RuleSet::compile(&config_for(action, detect, values_per_hour), &[route(0, "r")]).expect("compiles")
+}
+
+fn config_for(action: ContentAction, detect: &[Detector], values_per_hour: u32) -> SafetyConfig {
     let permit = DetokenizeRule {
         id: "permit".into(),
         detect: vec![Detector::UsSsn],
@@ -26,13 +30,12 @@ fn rules_for(action: ContentAction, detect: &[Detector], values_per_hour: u32) -
         tenants: Vec::new(),
     };
     let key = TokenKey { id: "k1".into(), secret: Secret::new(vec![1; 32]), file: "k1".into() };
-    let config = SafetyConfig {
+    SafetyConfig {
         rules: vec![SafetyRule::new("rule", detect, action)],
         tokens: TokensConfig { keys: vec![key], values_per_hour },
         detokenize: vec![permit],
         ..SafetyConfig::default()
-    };
-    RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
+    }
 }
 
 fn rules() -> &'static RuleSet {
@@ -119,6 +122,32 @@ fn threat_a26_a_token_of_another_tenant_is_refused_wherever_it_stands() {
         assert!(screened(rules, "idp", &content).is_ok());
     }
     assert!(answer(rules, "other", &format!(r#"["{token}"]"#), &[]).is_ok(), "in an answer it is text");
+}
+
+/// The name of a member cannot be told from its value by a pointer: it stays a token wherever a value would come back.
+#[test]
+fn threat_a26_the_name_of_a_member_never_comes_back() {
+    let rules = rules();
+    let token = token_of(rules, SSN);
+    let permit = |pointer: String| {
+        let mut config = config_for(ContentAction::Tokenize, &Detector::ALL, 1_000);
+        config.detokenize[0].pointers = vec![pointer];
+        RuleSet::compile(&config, &[route(0, "r")]).expect("compiles")
+    };
+    let body = format!(r#"{{"customer":{{"{token}":"{token}"}}}}"#);
+    for pointer in ["/customer/*".to_owned(), format!("/customer/{token}")] {
+        let (sent, _) = request(&permit(pointer.clone()), "idp", &body).expect("passes");
+        assert_eq!(sent, format!(r#"{{"customer":{{"{token}":"{SSN}"}}}}"#), "{pointer}");
+    }
+}
+
+#[test]
+fn values_of_few_bytes_are_not_looked_for_in_the_answer() {
+    let rules = rules_for(ContentAction::Flag, &[Detector::Email], 1_000);
+    let carried = |value: &str| [Restored { detector: Detector::Custom1, value: value.into() }];
+    assert_eq!(answer(&rules, "idp", r#"["0abc0"]"#, &carried("abc")).unwrap(), r#"["0abc0"]"#);
+    let out = answer(&rules, "idp", r#"["0abcd0"]"#, &carried("abcd")).unwrap();
+    assert!(out.starts_with(r#"["0acptok.custom1.k1."#) && out.ends_with(r#"0"]"#), "{out}");
 }
 
 #[test]
