@@ -57,6 +57,8 @@ impl Detectors {
         }
         set
     };
+    /// Those that are told by a run of digits.
+    const NUMBERS: Self = Self::of(&[Detector::UsSsn, Detector::CreditCard, Detector::Phone]).and(Self::NATIONAL);
     /// Those that a word anchors.
     const WORDS: Self = words::FOUND;
     /// Those of the lists of phrases.
@@ -107,6 +109,19 @@ impl Detectors {
     #[must_use]
     pub(super) fn shapes(self) -> bool {
         self.overlaps(Self::SHAPES)
+    }
+
+    /// Whether one is that this anchor, which is a shape, may lead to.
+    #[must_use]
+    pub(super) fn led_to_by(self, anchor: Anchor) -> bool {
+        const NETWORK: Detectors = Detectors::of(&[Detector::IpAddress, Detector::MacAddress]);
+        match anchor {
+            Anchor::Digits => self.overlaps(Self::NUMBERS),
+            Anchor::At => self.contains(Detector::Email),
+            Anchor::Dotted | Anchor::Colons | Anchor::Octets => self.overlaps(NETWORK),
+            Anchor::Coded | Anchor::Pairs | Anchor::Token => self.overlaps(codes::FOUND),
+            Anchor::Secret(_) | Anchor::Word(_) | Anchor::Phrase(_) => false,
+        }
     }
 
     /// Whether one that is a secret is.
@@ -205,6 +220,10 @@ fn run(
     mut report: impl FnMut(Detector, Range<usize>, u8),
 ) -> usize {
     let start = digits::run_start(text, end - 1, settled);
+    // Versions, short ids and dates are what most runs are, and no identifier.
+    if let Some(end) = digits::end_of_date(text, start).or_else(|| digits::end_if_fewer(text, start, DIGITS_MIN)) {
+        return end;
+    }
     let context = Context::new(text, start, key);
     digits::each_window(text, start, |window| {
         let found = number(window, &context, wanted);
@@ -214,6 +233,11 @@ fn run(
         found.map_or(1, |(_, found)| found.groups)
     })
 }
+
+/// Digits of the shortest number that is taken: telephones' and identifiers' need no more.
+const DIGITS_MIN: usize =
+    if phone::DIGITS_MIN < national::DIGITS_MIN { phone::DIGITS_MIN } else { national::DIGITS_MIN };
+const _: () = assert!(us_ssn::DIGITS >= DIGITS_MIN && credit_card::DIGITS_MIN >= DIGITS_MIN);
 
 /// What a shape anchors and no run of digits.
 const SHAPED: &[Detector] = &[

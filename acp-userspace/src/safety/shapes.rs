@@ -19,6 +19,7 @@
 
 use wide::u8x16;
 
+use super::detectors::Detectors;
 #[cfg(target_arch = "x86_64")]
 use super::lanes;
 use super::scanner::{Anchor, Candidate};
@@ -43,6 +44,15 @@ const ANCHORS: [Anchor; 8] = [
     Anchor::Token,
 ];
 
+const DIGITS: u32 = 0;
+const AT: u32 = 1;
+const DOTTED: u32 = 2;
+const COLONS: u32 = 3;
+const OCTETS: u32 = 4;
+const CODED: u32 = 5;
+const PAIRS: u32 = 6;
+const TOKEN: u32 = 7;
+
 /// The places of a text, those of each anchor in order.
 #[derive(Debug)]
 pub(super) struct Shapes<'t> {
@@ -60,10 +70,13 @@ pub(super) struct Shapes<'t> {
     some: u32,
     /// What needs no further look, by anchor.
     settled: [usize; ANCHORS.len()],
+    /// Which anchors are looked for.
+    asked: u32,
 }
 
-/// The places of `text`.
-pub(super) fn shapes(text: &[u8]) -> Shapes<'_> {
+/// The places of `text` that may lead to something `wanted`.
+pub(super) fn shapes(text: &[u8], wanted: Detectors) -> Shapes<'_> {
+    let asked = (0..).zip(ANCHORS).fold(0, |asked, (kind, anchor)| asked | u32::from(wanted.led_to_by(anchor)) << kind);
     Shapes {
         text,
         block: 0,
@@ -74,6 +87,7 @@ pub(super) fn shapes(text: &[u8]) -> Shapes<'_> {
         places: [0; ANCHORS.len()],
         some: 0,
         settled: [0; ANCHORS.len()],
+        asked,
     }
 }
 
@@ -158,18 +172,22 @@ impl Shapes<'_> {
             None => classes_of_rest(rest),
         };
         let pair = Pair { before: &self.before, now: &now };
-        let long = self.words.long(now.letter | now.digit);
-        let runs = self.runs.sevenths(&now);
+        let asked = |kind: u32| self.asked >> kind & 1 != 0;
         let numbered = now.digit != 0;
         let places = [
-            runs,
-            if now.at == 0 { 0 } else { self.addresses(now.at) },
-            if now.dot | self.before.dot != 0 && numbered { pair.dotted() } else { 0 },
-            if now.colon != 0 { pair.colons() } else { 0 },
-            if now.hyphen | now.dot != 0 { pair.octets() } else { 0 },
-            if numbered { pair.coded() } else { 0 },
-            if numbered { pair.pairs() } else { 0 },
-            if numbered | (self.before.digit != 0) { pair.tokens() | long } else { long },
+            if asked(DIGITS) { self.runs.sevenths(&now) } else { 0 },
+            if asked(AT) && now.at != 0 { self.addresses(now.at) } else { 0 },
+            if asked(DOTTED) && numbered && now.dot | self.before.dot != 0 { pair.dotted() } else { 0 },
+            if asked(COLONS) && now.colon != 0 { pair.colons() } else { 0 },
+            if asked(OCTETS) && now.hyphen | now.dot != 0 { pair.octets() } else { 0 },
+            if asked(CODED) && numbered { pair.coded() } else { 0 },
+            if asked(PAIRS) && numbered { pair.pairs() } else { 0 },
+            if asked(TOKEN) {
+                let long = self.words.long(now.letter | now.digit);
+                if numbered | (self.before.digit != 0) { pair.tokens() | long } else { long }
+            } else {
+                0
+            },
         ];
         // Most blocks have none, and leave all as it is.
         if places.iter().fold(0, |any, places| any | places) != 0 {

@@ -16,11 +16,23 @@
 use std::ops::Range;
 
 use super::context::{Context, Topic};
-use super::{Hit, text_of};
+use super::{Detectors, Hit, text_of};
 use crate::config::resolved::Detector;
 use crate::safety::validators::{
     Validator, crypto, france_benelux, health, iban, italy_greece, nordic_baltic, south_asia_oceania, uk_ireland,
 };
+
+/// Whatever is found here.
+pub(super) const FOUND: Detectors = Detectors::of(&[
+    Detector::CryptoWallet,
+    Detector::FiPersonalIdentityCode,
+    Detector::FrNir,
+    Detector::Iban,
+    Detector::InPan,
+    Detector::ItFiscalCode,
+    Detector::UkNino,
+    Detector::UsMbi,
+]);
 
 const CERTAIN: u8 = 95;
 /// For what has a shape but no checksum.

@@ -111,6 +111,48 @@ pub(super) fn run_start(text: &[u8], at: usize, floor: usize) -> usize {
     start
 }
 
+/// Where the run that begins at `start` ends, if it has fewer than `least` digits. Reads no further than those.
+pub(super) fn end_if_fewer(text: &[u8], start: usize, least: usize) -> Option<usize> {
+    let (mut digits, mut end, mut separators) = (0, start, 0);
+    for (at, byte) in text[start..].iter().enumerate() {
+        if byte.is_ascii_digit() {
+            digits += 1;
+            if digits == least {
+                return None;
+            }
+            (end, separators) = (start + at + 1, 0);
+        } else if is_separator(*byte) && separators < SEPARATORS_MAX {
+            separators += 1;
+        } else {
+            break;
+        }
+    }
+    Some(end)
+}
+
+/// Where the run that begins at `start` ends, if it is a date as programs write it (`2026-03-01`), alone or with the hour
+/// behind it. Behind `+` or `(` it may be something else.
+pub(super) fn end_of_date(text: &[u8], start: usize) -> Option<usize> {
+    let [century @ .., y3, y4, b'-', m1, m2, b'-', d1, d2] = text[start..].first_chunk::<10>()? else {
+        return None;
+    };
+    let two = |a: &u8, b: &u8| (a.is_ascii_digit() && b.is_ascii_digit()).then(|| 10 * (a - b'0') + (b - b'0'));
+    let is_date = matches!(century, b"19" | b"20")
+        && two(y3, y4).is_some()
+        && matches!(two(m1, m2), Some(1..=12))
+        && matches!(two(d1, d2), Some(1..=31));
+    let end = start + 10;
+    let called = matches!(byte_before(text, start), Some(b'+' | b'('));
+    if !is_date || called || text.get(end).is_some_and(u8::is_ascii_digit) {
+        return None;
+    }
+    match group_after(text, end) {
+        None => Some(end),
+        Some(hour) if hour.len() == 2 && group_after(text, hour.end).is_none() => Some(hour.end),
+        Some(_) => None,
+    }
+}
+
 /// Shows `visit` the run that begins at `start` from each of its groups on; `visit` says how many groups it is
 /// done with. Returns where the run ends. Linear in the run.
 pub(super) fn each_window(text: &[u8], start: usize, mut visit: impl FnMut(&Window<'_>) -> usize) -> usize {

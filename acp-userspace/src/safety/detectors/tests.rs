@@ -18,7 +18,7 @@ fn find_all(text: &[u8], key: Option<&str>) -> Vec<(Detector, Range<usize>, u8)>
         let report = |detector, range, confidence| found.push((detector, range, confidence));
         examine(text, key, candidate, settled, Detectors::all(), report)
     };
-    let mut places = shapes(text);
+    let mut places = shapes(text, Detectors::all());
     while let Some(candidate) = places.next() {
         let settled = look(candidate, places.settled(candidate.anchor));
         places.settle(candidate.anchor, settled);
@@ -178,4 +178,29 @@ fn every_type_has_a_detector() {
     for detector in Detector::ALL {
         assert!(Detectors::FOUND.contains(detector), "{}", detector.name());
     }
+}
+
+#[test]
+fn runs_that_are_passed_over_hold_no_number() {
+    use proptest::prelude::*;
+
+    let group = "[0-9]{1,4}([ .\\-/()]{1,3}[0-9]{1,4}){0,5}";
+    let date = "(19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]([ ./(-]{1,2}[0-9]{2}){0,2}";
+    let word = prop::sample::select(vec!["", "phone ", "ssn: ", "card ", "npi (", "+", "A", "x-", "tel. +("]);
+    let behind = prop::sample::select(vec!["", "A", "-A", "T10:00", " phone", "x12", ". M", ","]);
+    let key = prop::sample::select(vec![None, Some("phone"), Some("ssn"), Some("tax_id")]);
+    let passed = std::cell::Cell::new(0);
+    proptest!(ProptestConfig::with_cases(4_000), |(word in word, run in prop_oneof![group, date], behind in behind, key in key)| {
+        let (text, start) = (format!("{word}{run}{behind}").into_bytes(), word.len());
+        if let Some(end) = digits::end_of_date(&text, start).or_else(|| digits::end_if_fewer(&text, start, DIGITS_MIN)) {
+            let (context, mut found) = (Context::new(&text, start, key), None);
+            let ended = digits::each_window(&text, start, |window| {
+                found = found.take().or_else(|| number(window, &context, Detectors::all()));
+                1
+            });
+            prop_assert_eq!((ended, found), (end, None));
+            passed.set(passed.get() + 1);
+        }
+    });
+    assert!(passed.get() > 400, "{} were passed over", passed.get());
 }

@@ -259,7 +259,7 @@ impl Search<'_> {
             return Err(ScannerError::TooLarge);
         }
         if self.wanted.shapes() {
-            let mut places = shapes(bytes);
+            let mut places = shapes(bytes, self.wanted);
             while let Some(candidate) = places.next() {
                 let Some(found) = locate(&candidate) else { continue };
                 let settled = places.settled(candidate.anchor);

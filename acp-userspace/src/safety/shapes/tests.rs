@@ -2,6 +2,7 @@ use hyperscan::{BlockDatabase, Builder as _, Matching, Pattern, PatternFlags, Pa
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::resolved::Detector;
 
 /// The shapes as Hyperscan knows them; a candidate's end is so many bytes before the match's.
 const EXPRESSIONS: [(Anchor, &str, usize); 11] = [
@@ -37,7 +38,7 @@ fn as_by_expression(text: &[u8]) {
         Matching::Continue
     };
     ENGINE.scan(text, &scratch, each).expect("is scanned");
-    let mut found: Vec<_> = shapes(text).map(|found| (found.anchor, found.end as usize)).collect();
+    let mut found: Vec<_> = shapes(text, Detectors::all()).map(|found| (found.anchor, found.end as usize)).collect();
     found.sort_unstable();
     expected.sort_unstable();
     expected.dedup();
@@ -54,7 +55,7 @@ fn shapes_are_found_wherever_they_stand_in_a_block() {
     for before in 0..2 * BLOCK {
         as_by_expression(format!("{}{all}", ".".repeat(before)).as_bytes());
     }
-    assert_eq!(shapes(b"").next(), None);
+    assert_eq!(shapes(b"", Detectors::all()).next(), None);
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn every_byte_is_of_its_classes() {
 #[test]
 fn what_is_settled_is_not_given_again() {
     let text = [b'7'; 300];
-    let mut places = shapes(&text);
+    let mut places = shapes(&text, Detectors::all());
     let first = places.next().expect("a run");
     assert_eq!((first.anchor, first.end), (Anchor::Digits, 1));
     places.settle(Anchor::Digits, 200);
@@ -113,5 +114,16 @@ fn bytes_are_sorted_alike_however_many_at_once() {
         block[usize::from(byte) % BLOCK] = byte;
         // SAFETY: the CPU has what the function is compiled for, as was just asked.
         assert_eq!(unsafe { classes_wide(&block) }, classes(&block), "{byte:#x}");
+    }
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_given_and_the_rest_is_the_same() {
+    let text =
+        "12345678 a@b.cd 10.0.0.1 fe80::1 00-1A-2B-3C-4D-5E GB82WEST AB 12 34 56 C ABCPD1234Z 020594X903P".repeat(3);
+    for detector in Detector::ALL {
+        let wanted = Detectors::of(&[detector]);
+        let asked = shapes(text.as_bytes(), Detectors::all()).filter(|found| wanted.led_to_by(found.anchor));
+        assert!(shapes(text.as_bytes(), wanted).eq(asked), "{detector:?}");
     }
 }
