@@ -184,17 +184,22 @@ const _: () = assert!(WORDS.len() <= 32);
 
 /// Finds one of `words` where a word begins: `ssn` in "SSN:", "user_ssn" and "userSsn", not in "passnumber".
 fn has_word(text: &[u8], words: &Words) -> bool {
-    let mut before = b' ';
-    text.windows(2).enumerate().any(|(at, two)| {
-        let previous = std::mem::replace(&mut before, two[0]);
-        let [first, second] = [two[0], two[1]].map(|byte| CLASS[byte as usize]);
+    let Some((byte, rest)) = text.split_first() else { return false };
+    let mut first = CLASS[usize::from(*byte)];
+    rest.iter().enumerate().any(|(at, byte)| {
+        let second = CLASS[usize::from(*byte)];
+        let class = std::mem::replace(&mut first, second);
         // The first two bytes leave few places to look at.
-        words.seconds[first as usize] >> second & 1 != 0
-            && (first == BEYOND
-                || CLASS[previous as usize] >= BEYOND
-                || (previous.is_ascii_lowercase() && two[0].is_ascii_uppercase()))
+        words.seconds[usize::from(class)] >> second & 1 != 0
+            && (class == BEYOND || may_begin(text, at))
             && words.words.iter().any(|word| begins_with(&text[at..], word.as_bytes()))
     })
+}
+
+/// Whether the letter at `at` may be the first of a word: behind no letter, or the capital behind a small one.
+fn may_begin(text: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|before| text[before]) else { return true };
+    CLASS[usize::from(before)] >= BEYOND || (before.is_ascii_lowercase() && text[at].is_ascii_uppercase())
 }
 
 /// Whether one of `words` stands in this part of a text, the labels of placeholders left out: they say what stood
