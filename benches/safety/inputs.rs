@@ -244,6 +244,7 @@ pub(crate) const INPUTS: &[Input] = &[
     with("a list behind many words", Hostile, Json, list_behind_words),
     with("a text behind many words", Hostile, Json, text_behind_words),
     with("different keys", Hostile, Json, different_keys),
+    with("events without a seam", Hostile, Events, |len| deltas(len, || "x1".chars())),
     with("events of hostile text", Hostile, Events, |len| deltas(len, || "passport 1-2-3 ab:cd:@x ".chars())),
 ];
 

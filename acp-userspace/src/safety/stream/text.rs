@@ -1,7 +1,7 @@
 //! One text that comes in pieces: what of it is decided, and what becomes of each piece.
 //!
-//! The text is searched anew, with some bytes before it, whenever a piece was added; what is found in the part that
-//! becomes decided is acted upon. A change that falls over several pieces is written into the first, and taken out of the
+//! The text is searched anew, with some bytes before it, whenever a piece was added, or where much is undecided, whenever
+//! that has grown by a part; what is found in the part that becomes decided is acted upon. A change that falls over several pieces is written into the first, and taken out of the
 //! others.
 
 use std::collections::VecDeque;
@@ -12,6 +12,11 @@ use super::{Judge, StreamRefused, Total};
 use crate::reason::Reason;
 use crate::safety::Edit;
 use crate::safety::screen::{self, Body, Content};
+
+/// What is undecided of most texts that are not plain words; so much is searched with every piece.
+const SHORT_BYTES: usize = 1 << 10;
+/// Of more, one part in so many is new before it is searched again.
+const PARTS: usize = 8;
 
 /// What of a piece is replaced, and by what.
 pub(super) type Changes = Vec<(Range<usize>, Vec<u8>)>;
@@ -25,6 +30,8 @@ pub(super) struct Text {
     base: usize,
     /// Place of the first that is undecided.
     decided: usize,
+    /// How far it went when it was searched last.
+    searched: usize,
     pieces: VecDeque<Piece>,
     quotes: Option<Quotes>,
 }
@@ -119,9 +126,10 @@ impl Text {
     /// Searches the text, moves `decided`, and returns the changes up to there.
     fn judge(&mut self, at_end: bool, judge: &mut Judge<'_>, total: &mut Total) -> Result<Vec<Edit>, StreamRefused> {
         let (from, len) = (self.decided - self.base, self.bytes.len());
-        if from == len {
+        if from == len || !(at_end || self.is_due()) {
             return Ok(Vec::new());
         }
+        self.searched = self.base + len;
         let content = Content::body(Body::Raw(&self.bytes));
         judge.look(&content, from, total)?;
         let mut to = len;
@@ -142,6 +150,13 @@ impl Text {
         }
         self.decided = self.base + to;
         Ok(edits)
+    }
+
+    /// Whether enough was added to search it anew. What has no seam is searched again and again, so much of it has to be new
+    /// that all searches together stay linear in the text.
+    fn is_due(&self) -> bool {
+        let (undecided, new) = (self.undecided(), self.base + self.bytes.len() - self.searched);
+        undecided <= SHORT_BYTES || undecided > HOLD_BYTES_MAX || new >= undecided / PARTS
     }
 
     /// An edit counted from the beginning of the text; what was decided before it stays.
@@ -187,5 +202,30 @@ impl Quotes {
     fn after(mut self, text: &[u8]) -> Self {
         self.pass(text);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_seam_is_searched_in_linear_time() {
+        let searched = |len: usize| {
+            let (mut text, mut bytes) = (Text::default(), 0);
+            while text.undecided() < len {
+                text.push(b"x1x1");
+                if text.is_due() {
+                    text.searched = text.base + text.bytes.len();
+                    bytes += text.undecided();
+                }
+            }
+            bytes
+        };
+        assert!(searched(HOLD_BYTES_MAX) < 4 * searched(HOLD_BYTES_MAX / 4));
+        let mut text = Text::default();
+        text.push(&[b'x'; HOLD_BYTES_MAX + 1]);
+        text.searched = HOLD_BYTES_MAX;
+        assert!(text.is_due(), "what is over the bound does not wait");
     }
 }
