@@ -6,6 +6,8 @@
 
 #![deny(unsafe_code)]
 
+#[path = "e2e/actions.rs"]
+mod actions;
 #[path = "e2e/answers.rs"]
 mod answers;
 #[path = "e2e/audit_question.rs"]
