@@ -18,6 +18,7 @@ use acp::kernel::{
     Admission, ConnClosed, KernelError, KernelPlane, Penalty, Reached, SLOTS_MAX, TenantSlot, Tier, WorkerPlane,
     drop_privileges, enter_cgroup, ledger, open, socket,
 };
+use acp_ebpf::ledger::OPENINGS;
 use acp_ebpf::penalty::{TRICKLE_MAX, mode};
 use socket2::{Domain, Socket, Type};
 
@@ -419,7 +420,9 @@ fn the_ledger_counts_the_bytes_that_were_sent_however_the_connection_ends() {
     on_every_tier(|world| {
         for (name, end) in ENDINGS {
             for (up, down) in [(1, 1), (0, 0), (10_000, 70_000)] {
+                let before_ns = mono_ns();
                 let mut connection = world.attempt(BYSTANDER).expect("served");
+                let opened_ns = mono_ns();
                 let client = connection.client.local_addr().expect("an address");
                 exchange(&mut connection, up, down);
                 let eof = end(&mut connection);
@@ -428,6 +431,8 @@ fn the_ledger_counts_the_bytes_that_were_sent_however_the_connection_ends() {
                 assert_eq!(bytes, (up, down), "{name}, at {}: {record:?}", world.tier);
                 assert_eq!(record.remote(), client);
                 assert_eq!(record.local(), world.listeners[0].local_addr().expect("an address"));
+                // The kernel keeps it in units of 1 024 ns.
+                assert!((before_ns - 1_024..=opened_ns).contains(&record.opened_ns), "{name}, at {}", world.tier);
                 assert!(record.opened_ns + record.duration_ns <= mono_ns());
                 assert_eq!(record.tenant, TenantSlot::UNATTRIBUTED);
             }
@@ -435,6 +440,47 @@ fn the_ledger_counts_the_bytes_that_were_sent_however_the_connection_ends() {
         let stats = world.plane.stats();
         assert_eq!((stats.opened, stats.closed, stats.lost), (15, 15, 0));
     });
+}
+
+/// The kernel keeps when a connection opened at the low bits of its socket's cookie, and elsewhere if another has that
+/// place: here one that was opened as many cookies before as there are places.
+#[test]
+fn a_connection_whose_place_is_taken_is_timed_all_the_same() {
+    on_every_tier(|world| {
+        if world.tier < Tier::K2 {
+            return;
+        }
+        let first = world.attempt(BYSTANDER).expect("served");
+        let first_ns = mono_ns();
+        let place = cookie_of(&first.server) % u64::from(OPENINGS);
+        // Somebody else, or another processor, may take the cookie that is waited for.
+        let (before_ns, second) = wait_for(|| {
+            while (new_cookie() + 1) % u64::from(OPENINGS) != place {}
+            let before_ns = mono_ns();
+            let second = world.attempt(BYSTANDER).expect("served");
+            let is_it = cookie_of(&second.server) % u64::from(OPENINGS) == place;
+            if is_it {
+                Some((before_ns, second))
+            } else {
+                world.close(second, false);
+                None
+            }
+        });
+        let opened_ns = mono_ns();
+        let record = world.close(second, false);
+        assert!((before_ns..=opened_ns).contains(&record.opened_ns), "{record:?}");
+        assert!(world.close(first, false).opened_ns <= first_ns);
+    });
+}
+
+fn cookie_of(socket: &TcpStream) -> u64 {
+    socket::cookie(socket.as_raw_fd()).expect("a socket")
+}
+
+/// The next one, of this processor.
+fn new_cookie() -> u64 {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    socket::cookie(socket.as_raw_fd()).expect("a socket")
 }
 
 #[test]

@@ -8,22 +8,31 @@ use core::net::{IpAddr, Ipv6Addr};
 /// An address in network order, IPv4-mapped if it is IPv4.
 pub type Address = [u8; 16];
 
-/// Offset and length of the source address in an IPv4 header (RFC 791 §3.1).
-pub const IPV4_SOURCE: (u32, u32) = (12, 4);
-/// Offset and length of the source address in an IPv6 header (RFC 8200 §3).
-pub const IPV6_SOURCE: (u32, u32) = (8, 16);
+/// Where the source address begins in an IPv4 header (RFC 791 §3.1).
+pub const IPV4_SOURCE: u32 = 12;
+/// Where it begins in an IPv6 header (RFC 8200 §3).
+pub const IPV6_SOURCE: u32 = 8;
 /// EtherType of IPv4.
 pub const ETH_P_IP: u16 = 0x0800;
 /// EtherType of IPv6.
 pub const ETH_P_IPV6: u16 = 0x86dd;
+
+/// The same as the kernel's programs read it: four words, each holding its bytes in network order. One instruction is
+/// enough for what takes a dozen with bytes.
+pub type Words = [u32; 4];
+
+/// The third word of an IPv4-mapped address; the first two are zero.
+const MAPPED_WORD: u32 = 0xffff_u32.to_be();
 
 const MAPPED_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// The key of the penalty map: an IPv4-mapped address in full, or the first 64 bits of an IPv6 one.
 ///
 /// The two cannot collide: bytes 8 to 15 of an IPv6 key are zero, bytes 10 and 11 of an IPv4 key are not.
+///
+/// Aligned like the words that it is made of: of bytes that may lie anywhere the BPF compiler writes one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-#[repr(transparent)]
+#[repr(C, align(8))]
 pub struct SourceKey(pub Address);
 
 const _: () = assert!(size_of::<SourceKey>() == 16);
@@ -34,6 +43,14 @@ impl SourceKey {
     #[must_use]
     pub const fn of(address: Address) -> Self {
         if is_mapped(&address) { Self(address) } else { Self(prefix_64(address)) }
+    }
+
+    /// The same of an address in words, each holding its bytes in network order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words([a, b, c, d]: Words) -> Self {
+        let mapped = a | b == 0 && c == MAPPED_WORD;
+        Self(from_words([a, b, if mapped { c } else { 0 }, if mapped { d } else { 0 }]))
     }
 
     /// The key of a socket's peer.
@@ -71,21 +88,27 @@ pub const fn v4_mapped([a, b, c, d]: [u8; 4]) -> Address {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
-/// Four words of a kernel address field, each holding its bytes in network order, as sixteen bytes.
+/// An IPv4 address, one word that holds its bytes in network order, as four.
 #[inline(always)]
 #[must_use]
-pub const fn from_words(words: [u32; 4]) -> Address {
-    let mut address = [0; 16];
-    let mut i = 0;
-    while i < 4 {
-        let bytes = words[i].to_ne_bytes();
-        address[4 * i] = bytes[0];
-        address[4 * i + 1] = bytes[1];
-        address[4 * i + 2] = bytes[2];
-        address[4 * i + 3] = bytes[3];
-        i += 1;
-    }
-    address
+pub const fn v4_words(v4: u32) -> Words {
+    [0, 0, MAPPED_WORD, v4]
+}
+
+/// Words as bytes.
+#[inline(always)]
+#[must_use]
+pub const fn from_words(words: Words) -> Address {
+    // SAFETY: sixteen bytes in either form, without padding, of which any are a value.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// Bytes as words.
+#[inline(always)]
+#[must_use]
+pub const fn to_words(address: Address) -> Words {
+    // SAFETY: as above.
+    unsafe { core::mem::transmute(address) }
 }
 
 #[inline(always)]
@@ -144,6 +167,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_key_is_the_same_of_words_and_of_bytes(words: [u32; 4], zeros in 0..4_usize, mapped: bool) {
+            let mut words = words;
+            words[..zeros].fill(0);
+            if mapped {
+                words = [words[0], words[1], MAPPED_WORD, words[3]];
+            }
+            prop_assert_eq!(SourceKey::of_words(words), SourceKey::of(from_words(words)));
+        }
+
+        #[test]
+        fn an_ipv4_source_is_the_same_of_a_word(octets: [u8; 4]) {
+            let words = v4_words(u32::from_ne_bytes(octets));
+            prop_assert_eq!(SourceKey::of_words(words), SourceKey::of(v4_mapped(octets)));
+        }
+
         #[test]
         fn an_ipv4_source_and_its_mapped_form_share_a_key(octets: [u8; 4]) {
             let v4 = Ipv4Addr::from(octets);

@@ -7,8 +7,8 @@
 //! - what confines a cgroup is in `programs/confine.rs`, what holds the gateway's own connections in
 //!   `programs/egress.rs`, what freezes a tenant's in `programs/quarantine.rs`.
 //!
-//! Measured with `kernel.bpf_stats_enabled` on a two-core 2.8 GHz VM, Linux 6.18: 0.3 µs per attempt, and 0.14 µs per
-//! event of the ledger, of which a connection has half a dozen.
+//! What they cost, and of what, is in docs/benchmarks.md ("The flood"). Where they do not run all the time, cold caches are
+//! most of it: fewer places touched is what makes them faster, fewer instructions hardly.
 //!
 //! What the verifier needs and the compiler does not know: context fields are read one by one with `read_volatile`,
 //! because two adjacent 32-bit loads merged into one of 64 bits are refused as an invalid context access.
@@ -22,7 +22,7 @@ use core::mem::MaybeUninit;
 use core::ptr;
 
 use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};
-use acp_ebpf::ledger::{self, Close, tcp};
+use acp_ebpf::ledger::{self, Close, Opening, tcp};
 use acp_ebpf::log::event;
 use acp_ebpf::packet::{self, Frame, PLAIN, Plain};
 use acp_ebpf::penalty::{self, PENALTIES_MAX};
@@ -59,9 +59,13 @@ static WORKERS: ReusePortSockArray<{ WORKERS_MAX as usize }> = ReusePortSockArra
 #[btf_map]
 static WORKER_LOAD: Array<WorkerLoad, { WORKERS_MAX as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// Socket → what is bound to it. Created by `acp_ledger` at ESTABLISHED, bound by the workers, freed with the socket.
+/// Socket → what is bound to it. Made by the workers when they bind a tenant, freed with the socket.
 #[btf_map]
 static SK_STATE: SkStorage<SkState> = SkStorage::new();
+
+/// When the connections opened that are open: see [`ledger::Opening`].
+#[btf_map]
+static OPENINGS: Array<u64, { ledger::OPENINGS as usize }> = Array::new();
 
 /// Closed connections, to the control thread.
 #[btf_map]
@@ -107,7 +111,11 @@ fn acp_steer(ctx: SkReuseportContext) -> u32 {
 /// CAP_PERFMON has the verifier follow what the processor might speculate, and that finds no end to a loop.
 #[inline(always)]
 fn steer(ctx: &SkReuseportContext) {
-    let chosen = steer::two_choices(random(), ACP_WORKERS.load())
+    let workers = ACP_WORKERS.load();
+    if workers < 2 {
+        return count(stats::UNSTEERED);
+    }
+    let chosen = steer::two_choices(random(), workers)
         .and_then(|(first, second)| steer::less_loaded((first, load(first)), (second, load(second))));
     match chosen {
         Some(worker) if WORKERS.select_reuseport(ctx, worker).is_ok() => count(stats::STEERED),
@@ -118,28 +126,28 @@ fn steer(ctx: &SkReuseportContext) {
 #[inline(always)]
 fn source(ctx: &SkReuseportContext) -> Option<SourceKey> {
     match u16::from_be(ctx.eth_protocol() as u16) {
-        ETH_P_IP => header::<4>(ctx, IPV4_SOURCE).map(|v4| SourceKey::of(addr::v4_mapped(v4))),
-        ETH_P_IPV6 => header::<16>(ctx, IPV6_SOURCE).map(SourceKey::of),
+        ETH_P_IP => header(ctx, IPV4_SOURCE).map(|[v4]| SourceKey::of_words(addr::v4_words(v4))),
+        ETH_P_IPV6 => header(ctx, IPV6_SOURCE).map(SourceKey::of_words),
         _ => None,
     }
 }
 
-/// `N` bytes of the network header.
+/// `N` words of the network header.
 #[inline(always)]
-fn header<const N: usize>(ctx: &SkReuseportContext, (offset, length): (u32, u32)) -> Option<[u8; N]> {
-    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-    // SAFETY: the helper checks the packet's bounds and writes `length` = N bytes into `bytes`.
+fn header<const N: usize>(ctx: &SkReuseportContext, offset: u32) -> Option<[u32; N]> {
+    let mut words = MaybeUninit::<[u32; N]>::uninit();
+    // SAFETY: the helper checks the packet's bounds and writes as many bytes as `words` has.
     let rc = unsafe {
         bpf_skb_load_bytes_relative(
             ctx.as_ptr(),
             offset,
-            bytes.as_mut_ptr().cast(),
-            length,
+            words.as_mut_ptr().cast(),
+            size_of::<[u32; N]>() as u32,
             bpf_hdr_start_off::BPF_HDR_START_NET,
         )
     };
     // SAFETY: it was written.
-    (rc == 0).then(|| unsafe { bytes.assume_init() })
+    (rc == 0).then(|| unsafe { words.assume_init() })
 }
 
 #[inline(always)]
@@ -175,7 +183,7 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
     if u32::from(syn.port) != ACP_PORT.load() {
         return false;
     }
-    let Some(penalty) = PENALTY.get_ptr(SourceKey::of(syn.source)) else { return false };
+    let Some(penalty) = PENALTY.get_ptr(SourceKey::of_words(syn.source)) else { return false };
     // SAFETY: as in `acp_steer`.
     let dropped = penalty_decide(&unsafe { penalty.read_volatile() }, now_ns()) == Verdict::Drop;
     if dropped {
@@ -259,15 +267,41 @@ fn opened(ctx: &SockOpsContext) {
         return;
     }
     let now_ns = now_ns();
-    let Some(state) = sk_state(ctx, BPF_SK_STORAGE_GET_F_CREATE.into()) else { return };
-    // Nobody has a socket's storage before it is established: it was created now, of zeroes, which is all else that
-    // [`SkState::opened`] has.
-    // SAFETY: the pointer is the socket's own storage and the socket is locked.
-    unsafe { (&raw mut (*state).opened_ns).write(now_ns) };
+    if !note_opening(Opening::of(cookie(ctx)), now_ns) {
+        let Some(state) = sk_state(ctx, BPF_SK_STORAGE_GET_F_CREATE.into()) else { return };
+        // Nobody has a socket's storage before it is established: it was created now, of zeroes, which is all else that
+        // [`SkState::opened`] has.
+        // SAFETY: the pointer is the socket's own storage and the socket is locked.
+        unsafe { (&raw mut (*state).opened_ns).write(now_ns) };
+    }
     // An error would mean no close record, which `stats::OPENED` minus `stats::CLOSED` shows.
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     count(stats::OPENED);
-    spend_trickle(SourceKey::of(remote(ctx)), now_ns);
+    spend_trickle(SourceKey::of_words(remote(ctx)), now_ns);
+}
+
+/// Remembers when a connection opened; `false` where another one's opening is in its place.
+#[inline(always)]
+fn note_opening(opening: Opening, now_ns: u64) -> bool {
+    let Some(place) = OPENINGS.get_ptr_mut(opening.index) else { return false };
+    // SAFETY: the map returned the pointer; words are read and stored whole.
+    let is_free = unsafe { place.read_volatile() } == 0;
+    if is_free {
+        // SAFETY: as above.
+        unsafe { place.write_volatile(opening.word(now_ns)) };
+    }
+    is_free
+}
+
+/// When a connection that closes opened, if that is remembered, which it is no longer then.
+#[inline(always)]
+fn forget_opening(opening: Opening) -> Option<u64> {
+    let place = OPENINGS.get_ptr_mut(opening.index)?;
+    // SAFETY: as above.
+    let opened_ns = opening.opened_ns(unsafe { place.read_volatile() })?;
+    // SAFETY: as above.
+    unsafe { place.write_volatile(0) };
+    Some(opened_ns)
 }
 
 /// Counts an established connection against its source's open second. Two CPUs may count two connections as one: the
@@ -307,7 +341,7 @@ fn segment_while_closing(ctx: &SockOpsContext) {
     if field!(ctx, skb_tcp_flags) & FIN == 0 {
         return;
     }
-    if let Some(state) = sk_state(ctx, 0) {
+    if let Some(state) = sk_state(ctx, BPF_SK_STORAGE_GET_F_CREATE.into()) {
         // SAFETY: the pointer is the socket's own storage and the socket is locked; user space binds before it closes.
         unsafe { (*state).flags |= ledger::PEER_FIN };
     }
@@ -315,9 +349,11 @@ fn segment_while_closing(ctx: &SockOpsContext) {
 
 #[inline(always)]
 fn closed(ctx: &SockOpsContext, old_state: u32) {
-    let Some(state) = sk_state(ctx, 0) else { return };
+    let now_ns = now_ns();
+    let (cookie, state) = (cookie(ctx), sk_state(ctx, 0));
     // SAFETY: the pointer is the socket's own storage.
-    let state = unsafe { state.read_volatile() };
+    let state = state.map_or(SkState::opened(0), |state| unsafe { state.read_volatile() });
+    let opened_ns = forget_opening(Opening::of(cookie)).unwrap_or(state.opened_ns);
     let all_acked = field!(ctx, snd_una) == field!(ctx, snd_nxt);
     let close = Close { old_state, flags: state.flags, all_acked };
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -326,14 +362,13 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
         return;
     };
     entry.write(ConnClosed {
-        // SAFETY: the context is the one this program was called with.
-        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        cookie,
         bytes_in: close.bytes_in(field!(ctx, bytes_received)),
         bytes_acked: close.bytes_acked(field!(ctx, bytes_acked)),
-        opened_ns: state.opened_ns,
-        duration_ns: now_ns().saturating_sub(state.opened_ns),
-        remote: remote(ctx),
-        local: local(ctx),
+        opened_ns,
+        duration_ns: now_ns.saturating_sub(opened_ns),
+        remote: addr::from_words(remote(ctx)),
+        local: addr::from_words(local(ctx)),
         tenant: state.tenant,
         flags: state.flags,
         srtt_us: field!(ctx, srtt_us) >> 3,
@@ -357,7 +392,13 @@ fn listening(ctx: &SockOpsContext) {
 }
 
 #[inline(always)]
-fn remote(ctx: &SockOpsContext) -> addr::Address {
+fn cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the context is the one this program was called with.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+#[inline(always)]
+fn remote(ctx: &SockOpsContext) -> addr::Words {
     let v4 = field!(ctx, remote_ip4);
     let v6 = [
         field!(ctx, remote_ip6[0]),
@@ -369,7 +410,7 @@ fn remote(ctx: &SockOpsContext) -> addr::Address {
 }
 
 #[inline(always)]
-fn local(ctx: &SockOpsContext) -> addr::Address {
+fn local(ctx: &SockOpsContext) -> addr::Words {
     let v4 = field!(ctx, local_ip4);
     let v6 =
         [field!(ctx, local_ip6[0]), field!(ctx, local_ip6[1]), field!(ctx, local_ip6[2]), field!(ctx, local_ip6[3])];
@@ -379,8 +420,8 @@ fn local(ctx: &SockOpsContext) -> addr::Address {
 /// The address of the socket's family, both having been read: reading in the branches lets the compiler compute the
 /// field's address first, and the verifier refuses a context pointer that was added to.
 #[inline(always)]
-fn address(ctx: &SockOpsContext, v4: u32, v6: [u32; 4]) -> addr::Address {
-    if field!(ctx, family) == AF_INET { addr::v4_mapped(v4.to_ne_bytes()) } else { addr::from_words(v6) }
+fn address(ctx: &SockOpsContext, v4: u32, v6: addr::Words) -> addr::Words {
+    if field!(ctx, family) == AF_INET { addr::v4_words(v4) } else { v6 }
 }
 
 const AF_INET: u32 = 2;

@@ -7,7 +7,7 @@
 //! Nearly every frame of a flood is IPv4 without tags or options: where its first [`PLAIN`] bytes lie in one piece, they
 //! are read in place instead of by a helper call for each header.
 
-use crate::addr::{self, Address, ETH_P_IP, ETH_P_IPV6};
+use crate::addr::{self, ETH_P_IP, ETH_P_IPV6, Words};
 
 /// IPv6 extension headers that are stepped over; a SYN has none in practice.
 pub const EXTENSIONS_MAX: u32 = 4;
@@ -53,7 +53,7 @@ impl Frame for [u8] {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Syn {
     /// Whose, or so it says.
-    pub source: Address,
+    pub source: Words,
     /// Our port.
     pub port: u16,
 }
@@ -76,7 +76,7 @@ pub struct Plain {
     version: u8,
     fragment: u16,
     protocol: u8,
-    source: [u8; 4],
+    source: u32,
     port: u16,
     flags: u8,
 }
@@ -91,7 +91,7 @@ impl Plain {
             version: head[14],
             fragment: u16::from_be_bytes([head[20], head[21]]),
             protocol: head[23],
-            source: [head[26], head[27], head[28], head[29]],
+            source: u32::from_ne_bytes([head[26], head[27], head[28], head[29]]),
             port: u16::from_be_bytes([head[36], head[37]]),
             flags: head[47],
         }
@@ -103,7 +103,7 @@ impl Plain {
         if self.protocol != TCP || self.fragment & FRAGMENT_OFFSET != 0 || self.flags & FLAGS != SYN {
             return None;
         }
-        Some(Syn { source: addr::v4_mapped(self.source), port: self.port })
+        Some(Syn { source: addr::v4_words(self.source), port: self.port })
     }
 }
 
@@ -139,19 +139,19 @@ fn ethernet<F: Frame + ?Sized>(frame: &F) -> Option<(u16, u32)> {
 
 /// The source and where the TCP header begins (RFC 791 §3.1).
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<(Address, u32)> {
+fn ipv4<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<(Words, u32)> {
     let header: [u8; 20] = frame.load(at)?;
     let length = u32::from(header[0] & 0xf) * 4;
     let first = u16::from_be_bytes([header[6], header[7]]) & FRAGMENT_OFFSET == 0;
     if header[0] >> 4 != 4 || length < 20 || header[9] != TCP || !first {
         return None;
     }
-    Some((addr::v4_mapped([header[12], header[13], header[14], header[15]]), at + length))
+    Some((addr::v4_words(u32::from_ne_bytes([header[12], header[13], header[14], header[15]])), at + length))
 }
 
 /// The same (RFC 8200 §3, §4).
 #[inline(always)]
-fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<(Address, u32)> {
+fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<(Words, u32)> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
@@ -160,7 +160,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, at: u32) -> Option<(Address, u32)> {
     if fixed[0] >> 4 != 6 {
         return None;
     }
-    let source: Address = frame.load(at + 8)?;
+    let source = addr::to_words(frame.load(at + 8)?);
     let (mut next, mut at) = (fixed[6], at + 40);
     let mut stepped = 0;
     while next != TCP {
@@ -188,6 +188,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::addr::Address;
 
     const V4: [u8; 4] = [192, 0, 2, 7];
     const V6: Address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
@@ -234,7 +235,7 @@ mod tests {
 
     #[track_caller]
     fn check(frame: &[u8], source: Option<Address>) {
-        assert_eq!(syn(frame), source.map(|source| Syn { source, port: 8080 }), "{frame:02x?}");
+        assert_eq!(syn(frame), source.map(|source| Syn { source: addr::to_words(source), port: 8080 }), "{frame:02x?}");
         for end in 0..frame.len().saturating_sub(6) {
             assert_eq!(syn(&frame[..end]), None, "cut off at {end}");
         }

@@ -85,10 +85,11 @@ impl WorkerPlane {
     /// # Errors
     /// If `fd` is no socket, or the kernel has no memory for its storage. The connection is then unattributed.
     pub fn bind(&mut self, fd: RawFd, tenant: TenantSlot, now_ns: u64) -> Result<(), MapError> {
+        let known = self.state(fd, now_ns);
         let state = match &self.ledger {
-            Ledger::User => self.open.get(&fd).map_or_else(|| SkState::opened(now_ns), |open| open.state),
+            Ledger::User => known,
             Ledger::Kernel(states) => match states.get(&fd, 0) {
-                Err(MapError::KeyNotFound) => SkState::opened(now_ns),
+                Err(MapError::KeyNotFound) => known,
                 state => state?,
             },
         };
@@ -151,8 +152,12 @@ impl WorkerPlane {
         let mut open = self.open.remove(&fd)?;
         if let Ledger::Kernel(states) = &mut self.ledger {
             if audited_in > 0 {
-                // One that the client has ended already has no state any more: its record says nothing of the audit.
-                let left = states.get(&fd, 0).and_then(|state| states.insert(&fd, state.audited(audited_in), 0));
+                let state = match states.get(&fd, 0) {
+                    // No tenant was bound to it. Where the client has ended it already, its record was written.
+                    Err(MapError::KeyNotFound) => Ok(open.state),
+                    state => state,
+                };
+                let left = state.and_then(|state| states.insert(&fd, state.audited(audited_in), 0));
                 left.unwrap_or_else(|error| tracing::debug!(%error, "the ledger was not told what was audited"));
             }
             return None;
@@ -193,7 +198,7 @@ pub struct Live {
     pub tenant: TenantSlot,
     /// Requests of several tenants came over it.
     pub mixed: bool,
-    /// Since it was accepted, or, once a tenant is bound, since its handshake.
+    /// Since it was accepted.
     pub age_ns: u64,
     /// Bytes received; they count the client's end of stream as one.
     pub bytes_in: u64,

@@ -21,15 +21,21 @@ pub(super) enum Hook {
     SockOps,
     /// `acp_drop`: once per frame.
     Xdp,
+    /// `acp_quarantine`: once per packet that arrives for a socket of the gateway's, whoever is in quarantine or not.
+    Quarantine,
 }
 
 impl Hook {
+    /// All, in the order of the tables.
+    pub(super) const ALL: [Self; 4] = [Self::Reuseport, Self::SockOps, Self::Xdp, Self::Quarantine];
+
     /// As in `enum bpf_prog_type` (linux/bpf.h); `None` for hooks that are not looked at.
     fn of(program_type: u64) -> Option<Self> {
         match program_type {
             21 => Some(Self::Reuseport),
             13 => Some(Self::SockOps),
             6 => Some(Self::Xdp),
+            8 => Some(Self::Quarantine),
             _ => None,
         }
     }
@@ -40,14 +46,16 @@ impl Hook {
             Self::Reuseport => "reuseport",
             Self::SockOps => "sock_ops",
             Self::Xdp => "XDP",
+            Self::Quarantine => "quarantine",
         }
     }
 
-    /// Most that one run may take, nanoseconds.
-    pub(super) fn target_ns(self) -> f64 {
+    /// Most that one run may take, nanoseconds; `None` where that is only shown.
+    pub(super) fn target_ns(self) -> Option<f64> {
         match self {
-            Self::Reuseport | Self::SockOps => 400.0,
-            Self::Xdp => 150.0,
+            Self::Reuseport | Self::SockOps => Some(400.0),
+            Self::Xdp => Some(150.0),
+            Self::Quarantine => None,
         }
     }
 }

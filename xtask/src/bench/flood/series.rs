@@ -42,8 +42,6 @@ const FIGURES: [Figure; 18] = [
     ("idle machine, ms per s", "idle_machine_ms_per_second", |_, r| r.idle_machine_ms_per_second()),
 ];
 
-const HOOKS: [Hook; 3] = [Hook::Reuseport, Hook::SockOps, Hook::Xdp];
-
 impl Series {
     fn spread(&self, value: impl Fn(&Round) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(value))
@@ -106,14 +104,14 @@ impl Series {
                 median <= target,
             ));
         }
-        for hook in HOOKS {
+        for hook in Hook::ALL {
             // Frame by frame is what a program in front of the stack is for: it is judged by as many as there can be.
             let (figure, when) = match self.per_run_in_blast(hook) {
                 Some(figure) => (Some(figure), ", SYNs without pause"),
                 None => (self.per_run(hook).filter(|_| hook != Hook::Xdp), ""),
             };
-            if let Some(Spread { median, .. }) = figure {
-                let (what, target) = (format!("{} program per run{when}", hook.name()), hook.target_ns());
+            if let (Some(Spread { median, .. }), Some(target)) = (figure, hook.target_ns()) {
+                let what = format!("{} program per run{when}", hook.name());
                 verdicts.push(verdict(&what, format!("≤ {target} ns"), format!("{median:.0} ns"), median <= target));
             }
         }
@@ -127,7 +125,7 @@ impl Series {
         for (_, name, value) in FIGURES {
             object.insert(name.to_owned(), thousandths(self.spread(|round| value(self.flood, round)).median));
         }
-        for hook in HOOKS {
+        for hook in Hook::ALL {
             if let Some(spread) = self.per_run(hook) {
                 object.insert(format!("{}_ns_per_run", hook.name()), thousandths(spread.median));
             }
@@ -163,11 +161,11 @@ pub(super) fn to_text(all: &[Series]) -> String {
         let cells = all.iter().map(|series| Some(series.spread(|round| value(series.flood, round))));
         line(&mut text, title, cells);
     }
-    for hook in HOOKS {
+    for hook in Hook::ALL {
         line(&mut text, &format!("{} ns per run", hook.name()), all.iter().map(|series| series.per_run(hook)));
     }
     line(&mut text, "SYNs without pause, per s", all.iter().map(Series::blast));
-    for hook in HOOKS {
+    for hook in Hook::ALL {
         line(&mut text, &format!("  {} ns per run", hook.name()), all.iter().map(|it| it.per_run_in_blast(hook)));
     }
     text.push('\n');
