@@ -159,7 +159,12 @@ fn limits_only(requests: u64) -> UsageConfig {
 fn full() -> UsageConfig {
     UsageConfig {
         budgets: vec![budget("user", Per::User), budget("tenant", Per::Tenant)],
-        loop_guard: Some(LoopGuard { identical_calls: 500, window: Duration::from_secs(30), mode: Mode::Enforce }),
+        loop_guard: Some(LoopGuard {
+            identical_calls: 500,
+            window: Duration::from_secs(30),
+            mode: Mode::Enforce,
+            runaway: None,
+        }),
         ..limits_only(1_000_000_000)
     }
 }

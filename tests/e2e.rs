@@ -36,6 +36,8 @@ mod encoded;
 mod forms;
 #[path = "e2e/handover.rs"]
 mod handover;
+#[path = "e2e/handover_kernel.rs"]
+mod handover_kernel;
 #[path = "e2e/http_corpus.rs"]
 mod http_corpus;
 #[path = "e2e/ledger.rs"]
@@ -58,6 +60,8 @@ mod proxies;
 mod quarantine;
 #[path = "e2e/recorder.rs"]
 mod recorder;
+#[path = "e2e/runaway.rs"]
+mod runaway;
 #[path = "e2e/site.rs"]
 mod site;
 #[path = "e2e/storage.rs"]
@@ -70,6 +74,8 @@ mod tiers;
 mod torture;
 #[path = "e2e/transport.rs"]
 mod transport;
+#[path = "e2e/units.rs"]
+mod units;
 #[path = "e2e/upstream_lies.rs"]
 mod upstream_lies;
 #[path = "e2e/wait.rs"]

@@ -27,6 +27,7 @@ pub mod recover;
 pub mod relaunch;
 mod reload;
 pub mod resolve;
+mod runaway;
 pub mod service;
 pub mod shared_sources;
 pub mod status;

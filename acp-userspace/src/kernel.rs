@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use acp_ebpf::{ConnClosed, Penalty, TenantSlot, addr, ledger};
 
 pub use self::bequest::Bequest;
-pub use self::bpf::{BpfError, BpfPlane};
+pub use self::bpf::{BpfError, BpfPlane, OBJECT};
 pub use self::caps::{PrivilegeError, drop_privileges, keep_file_access};
 pub use self::cgroup::{CgroupError, CgroupNode};
 pub use self::gate::Admission;
@@ -254,12 +254,25 @@ pub fn open(
     node: Option<Result<CgroupNode, CgroupError>>,
     listeners: &[BorrowedFd<'_>],
 ) -> Result<(Box<dyn KernelPlane>, Reached), KernelError> {
+    open_object(OBJECT, config, node, listeners)
+}
+
+/// [`open`] with programs other than [`OBJECT`]: for tests of what becomes of those that a kernel refuses.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_object(
+    object: Option<&[u8]>,
+    config: &KernelConfig,
+    node: Option<Result<CgroupNode, CgroupError>>,
+    listeners: &[BorrowedFd<'_>],
+) -> Result<(Box<dyn KernelPlane>, Reached), KernelError> {
     let (plane, reached) = match config.mode {
         KernelMode::Off => {
             let why = vec!["kernel.mode = \"off\"".to_owned()];
             (Box::<NonePlane>::default() as Box<dyn KernelPlane>, Reached { tier: Tier::K0, why })
         }
-        KernelMode::Auto | KernelMode::Required => climb(config, node, listeners),
+        KernelMode::Auto | KernelMode::Required => climb(object, config, node, listeners),
     };
     let wanted = if config.interfaces.is_empty() { Tier::K2 } else { Tier::K3 };
     if config.mode == KernelMode::Required && reached.tier < wanted {
@@ -290,6 +303,7 @@ pub fn inherit(
 
 /// Goes up the tiers until one is out of reach.
 fn climb(
+    object: Option<&[u8]>,
     config: &KernelConfig,
     node: Option<Result<CgroupNode, CgroupError>>,
     listeners: &[BorrowedFd<'_>],
@@ -300,7 +314,7 @@ fn climb(
     if !why.is_empty() {
         return k0(why);
     }
-    let mut plane = match BpfPlane::open(listeners) {
+    let mut plane = match BpfPlane::open(object, listeners) {
         Ok(plane) => plane,
         Err(error) => return k0(vec![chain(&error)]),
     };

@@ -94,6 +94,8 @@ pub trait Carrier {
     fn verified(&mut self, identity: &Identity) -> u32;
     /// A principal came back inside its own Retry-After.
     fn ignored_limit(&mut self, identity: &Identity, per: Per);
+    /// A principal went on with a loop inside its own Retry-After.
+    fn ignored_loop(&mut self, identity: &Identity);
     /// Asks for a key and waits for new ones, at most a second; false if none came.
     async fn await_key(&mut self, issuer: &Arc<Issuer>, kid: &Arc<str>) -> bool;
     /// Waits a little for a budget lease; false when patience (a second per request) is used up.
@@ -302,8 +304,10 @@ fn visible(decisions: &mut DecisionCache, identity: &Identity, settings: &Settin
 }
 
 fn limited<C: Carrier>(refused: usage::Refused, identity: &Identity, carrier: &mut C) -> Stop {
-    if refused.kernel && refused.ignored {
-        carrier.ignored_limit(identity, refused.per);
+    match (refused.ignored, refused.kernel) {
+        (true, true) => carrier.ignored_limit(identity, refused.per),
+        (true, false) => carrier.ignored_loop(identity),
+        (false, _) => {}
     }
     Stop::new(Layer::Usage, refused.reason).limited(refused)
 }

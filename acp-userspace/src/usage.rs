@@ -214,7 +214,8 @@ pub struct Refused {
     pub kernel: bool,
     /// Whom the limit counts; users where there is none.
     pub per: Per,
-    /// The user came back inside the `Retry-After` of an earlier refusal that had `kernel` set; never true without it.
+    /// The user came back inside the `Retry-After` of an earlier refusal: one that had `kernel` set, or a loop where its
+    /// tenant can be frozen for going on with it; never true without either.
     pub ignored: bool,
 }
 

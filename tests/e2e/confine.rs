@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use acp_ebpf::confine::Meta;
+use aya::maps::{Array, Map, MapData};
 use serde_json::Value;
 
 use crate::backend::Backend;
@@ -439,4 +441,23 @@ fn what_cannot_be_confined_is_said_and_left_as_it_was() {
     assert!(said.stderr.contains("no address that one could connect to"), "{}", said.stderr);
     assert_eq!(run(cage.acp().args(["--list", "--json"])).stdout, "");
     assert!(cage.connects(World::new().elsewhere()));
+}
+
+#[test]
+fn pins_of_another_version_are_named_with_the_way_out_and_hold_until_they_are_removed() {
+    let Some(cage) = Cage::new() else { return };
+    let elsewhere = World::new();
+    cage.detached("127.0.0.1:8080".parse().expect("an address"));
+    let pin = std::fs::read_dir(cage.pins()).expect("pins").next().expect("one").expect("its entry").path();
+    let about = MapData::from_pin(pin.join("CONFINE_META")).expect("it is pinned");
+    let mut about: Array<_, Meta> = Map::Array(about).try_into().expect("an array");
+    let meta = about.get(&0, 0).expect("it is there");
+    about.set(0, Meta { abi: meta.abi + 1, ..meta }, 0).expect("set");
+    let said = run(cage.acp().arg("--list"));
+    let expected = "was pinned by another version: acp confine --remove, then confine again";
+    assert!(said.stderr.contains(expected), "{}", said.stderr);
+    assert!(!cage.connects(elsewhere.elsewhere()), "it holds on");
+    let removed = cage.remove();
+    assert_eq!(removed.code, Some(0), "{}", removed.stderr);
+    assert!(cage.connects(elsewhere.elsewhere()));
 }

@@ -2,7 +2,7 @@
 //! cgroup is refused by the kernel, counted and in the audit log.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::backend::Backend;
@@ -21,7 +21,7 @@ fn sections(backend: &Backend) -> String {
 }
 
 /// Where the gateway's cgroup is.
-fn cgroup(gateway: &Gateway) -> PathBuf {
+pub(crate) fn cgroup(gateway: &Gateway) -> PathBuf {
     let text = std::fs::read_to_string(format!("/proc/{}/cgroup", gateway.process.id())).expect("it runs");
     let own = text.lines().find_map(|line| line.strip_prefix("0::/")).expect("cgroup2").to_owned();
     cgroup2().expect("it is mounted").join(own)
@@ -29,8 +29,13 @@ fn cgroup(gateway: &Gateway) -> PathBuf {
 
 /// Whether something in the gateway's cgroup connects to `to`: what a library that was talked into it would do.
 fn connects(gateway: &Gateway, to: SocketAddr) -> bool {
+    connects_in(&cgroup(gateway), to)
+}
+
+/// The same where the cgroup is known.
+pub(crate) fn connects_in(cgroup: &Path, to: SocketAddr) -> bool {
     let script = format!("echo $$ > \"$0\" && exec bash -c 'exec 3<>/dev/tcp/{}/{}'", to.ip(), to.port());
-    run(Command::new("sh").args(["-c", &script]).arg(cgroup(gateway).join("cgroup.procs"))).code == Some(0)
+    run(Command::new("sh").args(["-c", &script]).arg(cgroup.join("cgroup.procs"))).code == Some(0)
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn on(tier: &str, capabilities: &'static [libc::c_ulong], interfaces: &str) {
 }
 
 /// Whether this process may take capabilities from its children, and has those to leave; said or failed if not.
-fn can_give_capabilities() -> bool {
+pub(crate) fn can_give_capabilities() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").expect("proc is mounted");
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or("0");
     let effective = u64::from_str_radix(effective.trim(), 16).unwrap_or(0);

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use acp::kernel::confine::report::Tally;
+use acp_ebpf::egress::ALLOWED_MAX;
 
 use super::*;
 
@@ -74,5 +75,22 @@ fn an_address_that_was_allowed_for_a_while_is_refused_after_it() {
         check(upstream, true);
         egress.hold([issuer]);
         check(issuer, true);
+    });
+}
+
+#[test]
+fn a_list_that_is_full_refuses_what_does_not_fit_and_nothing_else() {
+    on_tiers(&[Tier::K2], "127.0.0.1", 1, |world| {
+        let egress = world.plane.egress().expect("K2 has the guard");
+        let ((_upstream, upstream), (_late, late)) = (listener(), listener());
+        egress.hold([upstream]);
+        egress.enforce().expect("enforced");
+        for n in 1..ALLOWED_MAX {
+            let [_, b, c, d] = n.to_be_bytes();
+            egress.allow_for(SocketAddr::new(Ipv4Addr::new(10, b, c, d).into(), 443), PATIENCE);
+        }
+        egress.allow_for(late, PATIENCE);
+        check(late, false);
+        check(upstream, true);
     });
 }

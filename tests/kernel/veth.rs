@@ -233,6 +233,23 @@ fn an_interface_that_goes_away_takes_nothing_else_with_it() {
     });
 }
 
+/// A program is on the interface, whatever that is called.
+#[test]
+fn an_interface_that_is_renamed_drops_on() {
+    on_the_wire(|wire, world, port| {
+        let to = SocketAddr::new("10.78.1.1".parse().expect("an address"), port);
+        silence(world, "10.78.1.2");
+        assert_eq!(wire.connect("10.78.1.2", to).expect_err("silence").kind(), io::ErrorKind::TimedOut);
+        wire.gateway.ip("link set g0 down");
+        wire.gateway.ip("link set g0 name renamed0");
+        wire.gateway.ip("link set renamed0 up");
+        let dropped = world.plane.stats().dropped;
+        assert_eq!(wire.connect("10.78.1.2", to).expect_err("silence").kind(), io::ErrorKind::TimedOut);
+        assert!(world.plane.stats().dropped > dropped);
+        wait_for(|| wire.connect("10.78.1.3", to).ok());
+    });
+}
+
 #[test]
 fn an_interface_that_is_not_there_is_one_line_and_one_tier_less() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

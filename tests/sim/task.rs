@@ -197,6 +197,8 @@ impl Carrier for Client {
 
     fn ignored_limit(&mut self, _: &Identity, _: Per) {}
 
+    fn ignored_loop(&mut self, _: &Identity) {}
+
     async fn await_key(&mut self, _: &Arc<Issuer>, _: &Arc<str>) -> bool {
         matches!(wait(&self.shared, At::Key).await, Input::Go)
     }

@@ -347,6 +347,10 @@ section! {
         window: Duration = Required, "";
         /// `observe` records the loops.
         mode: Mode = Toml("\"enforce\""), "";
+        /// Identical calls that one user goes on with inside their own `Retry-After`, within a minute, before its tenant is put in quarantine.
+        quarantine_after: Option<u64> = Absent, "never: it freezes everybody of the tenant";
+        /// How long that quarantine lasts.
+        quarantine_for: Duration = Toml("\"10m\""), "time for somebody to look; it is lifted by hand at any moment";
     }
 }
 

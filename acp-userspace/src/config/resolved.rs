@@ -31,7 +31,7 @@ pub use safety::{
     TokensConfig,
 };
 pub use upstream::{Credentials, Secret, Upstream};
-pub use usage::{Budget, LoopGuard, Per, RateLimit, UsageConfig};
+pub use usage::{Budget, LoopGuard, Per, RateLimit, Runaway, UsageConfig};
 
 /// The whole configuration of one generation.
 #[derive(Debug)]

@@ -468,6 +468,12 @@ fn limits_and_budgets_have_to_be_able_to_act() {
         "usage.loop_guard.identical_calls",
         "between 2 and",
     );
+    let guard = |lines: &str| format!("[usage.loop_guard]\nidentical_calls = 3\nwindow = \"30s\"\n{lines}\n");
+    let after = "usage.loop_guard.quarantine_after";
+    check_added(&guard("quarantine_after = 1"), after, "between 2 and");
+    check_added(&guard("quarantine_after = 5\nmode = \"observe\""), after, "never comes");
+    let long = guard("quarantine_after = 5\nquarantine_for = \"31d\"");
+    check_added(&long, "usage.loop_guard.quarantine_for", "between \"1s\" and");
     let two = format!("{BASE}{}{}", limit("requests = 10"), limit("requests = 20").replace("1m", "1h"));
     let ids: Vec<String> = read(&two).unwrap().usage.rate_limits.iter().map(|limit| limit.id.to_string()).collect();
     assert_eq!(ids, ["user", "user-2"]);

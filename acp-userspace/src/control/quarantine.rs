@@ -1,4 +1,5 @@
-//! Quarantine: an operator freezes a tenant for a while, and every step of it is in the audit log.
+//! Quarantine: an operator, or the loop guard where it may, freezes a tenant for a while, and every step of it is in the
+//! audit log.
 //!
 //! In the order of the steps: its requests are refused (`tenant_quarantined`), as soon as the next snapshot is out; the
 //! kernel drops what arrives on its connections, where it can; the workers reset those within a tenth of a second; the
@@ -98,23 +99,38 @@ impl Quarantine {
             let left_ns = line.until_ms.saturating_mul(MS_NS).saturating_sub(now.wall_ns);
             if left_ns > 0 {
                 let tenant = TenantId { issuer: line.issuer.into(), tenant: line.tenant.into() };
-                this.hold(&tenant, now.mono_ns.saturating_add(left_ns), "resumed");
+                this.hold(&tenant, now.mono_ns.saturating_add(left_ns), "resumed", None);
             }
         }
         this
     }
 
-    /// Freezes a tenant from now on, or changes until when.
+    /// An operator freezes a tenant from now on, or changes until when.
     ///
     /// # Errors
     /// In words for the operator.
     pub(super) fn begin(&mut self, tenant: &TenantId, time: Duration) -> Result<(), String> {
+        self.freeze(tenant, time, "admin")
+    }
+
+    /// A user of the tenant goes on with a loop. A quarantine that is in force stays as it is.
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub(super) fn runaway(&mut self, tenant: &TenantId, time: Duration) -> Result<(), String> {
+        if self.held.contains_key(&(Arc::clone(&tenant.issuer), Arc::clone(&tenant.tenant))) {
+            return Ok(());
+        }
+        self.freeze(tenant, time, "loop")
+    }
+
+    fn freeze(&mut self, tenant: &TenantId, time: Duration, why: &'static str) -> Result<(), String> {
         let key = (Arc::clone(&tenant.issuer), Arc::clone(&tenant.tenant));
         if self.held.len() >= QUARANTINES_MAX && !self.held.contains_key(&key) {
             return Err(format!("{QUARANTINES_MAX} tenants are in quarantine, no more can be"));
         }
         let time_ns = u64::try_from(time.min(TIME_MAX).as_nanos()).unwrap_or(u64::MAX);
-        self.hold(tenant, Now::read().mono_ns.saturating_add(time_ns), "begun");
+        self.hold(tenant, Now::read().mono_ns.saturating_add(time_ns), "begun", Some(why));
         self.save()
     }
 
@@ -166,13 +182,15 @@ impl Quarantine {
         self.held.iter().map(row).collect()
     }
 
-    fn hold(&mut self, tenant: &TenantId, until_ns: u64, step: &'static str) {
+    fn hold(&mut self, tenant: &TenantId, until_ns: u64, step: &'static str, why: Option<&'static str>) {
         let key = (Arc::clone(&tenant.issuer), Arc::clone(&tenant.tenant));
         self.held.insert(key.clone(), Held { until_ns, in_kernel: false });
         self.publish();
         let seconds = until_ns.saturating_sub(Now::read().mono_ns).div_ceil(SECOND_NS);
-        tracing::warn!(tenant = &*tenant.tenant, seconds, "quarantine {step}");
-        self.event(tenant, step, vec![("seconds", Detail::Number(seconds))]);
+        tracing::warn!(tenant = &*tenant.tenant, seconds, why, "quarantine {step}");
+        let mut detail = vec![("seconds", Detail::Number(seconds))];
+        detail.extend(why.map(|why| ("why", Detail::Text(why.to_owned()))));
+        self.event(tenant, step, detail);
         let frozen = self.plane.lock().unwrap_or_else(PoisonError::into_inner).freeze(tenant, until_ns);
         match frozen {
             Ok(true) => {

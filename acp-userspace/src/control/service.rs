@@ -27,6 +27,7 @@ use super::quarantine::{self, Quarantine};
 use super::relaunch::Relaunch;
 use super::reload::{self, Asked, Prepared, Reloads, Wanted};
 use super::resolve;
+use super::runaway::Runaways;
 use super::status::Status;
 use super::wall_clock::{self, Seen, WallClock};
 use super::watch::Watch;
@@ -34,7 +35,9 @@ use crate::audit::json::event::EventKind;
 use crate::clock::{Now, mono_ns};
 use crate::config::resolved::Issuer;
 use crate::identity::Keys;
+use crate::ids::TenantId;
 use crate::kernel::KernelPlane;
+use crate::kernel::book::Principal;
 use crate::kernel::source::Sources;
 use crate::pipeline::{Addresses, Settings};
 use crate::routing::address::{AddressGuard, Allowed};
@@ -128,6 +131,7 @@ struct Service {
     kernel: KernelControl,
     quarantine: Quarantine,
     programs: program_log::Kept,
+    runaways: Runaways,
     queues: Vec<Option<rtrb::Consumer<Signal>>>,
     keys: mpsc::Sender<Refetch>,
     commands: mpsc::Receiver<Command>,
@@ -176,6 +180,7 @@ impl Service {
             kernel,
             quarantine,
             programs,
+            runaways: Runaways::default(),
             queues: Vec::new(),
             keys,
             commands,
@@ -350,8 +355,20 @@ impl Service {
         match signal {
             Signal::KeyWanted(wanted) => self.ask_key(wanted),
             Signal::IgnoredLimit { source, tenant, who, per } => self.kernel.ignored(source, &tenant, who, per),
+            Signal::IgnoredLoop { tenant, who } => self.ignored_loop(&tenant, who),
             Signal::Verified { source, tenant, who } => self.kernel.verified(source, &tenant, who),
             Signal::Closed(closed) => self.kernel.closed(&closed),
+        }
+    }
+
+    /// Freezes the tenant of who goes on with a loop too often, where the operator wants that.
+    fn ignored_loop(&mut self, tenant: &TenantId, who: Principal) {
+        let settings = Arc::clone(&self.parts.shared.snapshot.load().settings);
+        let Some(rule) = settings.config.usage.loop_guard.as_ref().and_then(|guard| guard.runaway) else { return };
+        if self.runaways.ignored(who, rule.after, mono_ns())
+            && let Err(error) = self.quarantine.runaway(tenant, rule.time)
+        {
+            tracing::warn!("{error}");
         }
     }
 

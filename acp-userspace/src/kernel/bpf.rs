@@ -32,10 +32,10 @@ use crate::ids::TenantId;
 
 /// The programs, where the build had them.
 #[cfg(acp_bpf_object)]
-pub(super) const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/acp.bpf.o")));
+pub const OBJECT: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/acp.bpf.o")));
 /// The programs, where the build had them.
 #[cfg(not(acp_bpf_object))]
-pub(super) const OBJECT: Option<&[u8]> = None;
+pub const OBJECT: Option<&[u8]> = None;
 
 /// Records read per [`KernelPlane::drain`]: more than the ring holds, so that one call empties it and yet ends.
 const DRAIN_MAX: usize = 16_384;
@@ -124,12 +124,12 @@ struct KernelLedger {
 
 impl BpfPlane {
     /// Loads the programs and attaches `acp_steer` to the group of `listeners`, one per worker (K1).
-    pub(super) fn open(listeners: &[BorrowedFd<'_>]) -> Result<Self, BpfError> {
+    pub(super) fn open(object: Option<&[u8]>, listeners: &[BorrowedFd<'_>]) -> Result<Self, BpfError> {
         let workers = listeners.len();
         if workers == 0 || workers > WORKERS_MAX as usize {
             return Err(BpfError::Listeners(workers));
         }
-        let mut ebpf = load(workers as u32, port(listeners[0])?)?;
+        let mut ebpf = load(object, workers as u32, port(listeners[0])?)?;
         load_steer(&mut ebpf)?;
         let bequest = Bequest::of(&ebpf)?;
         let loads = map_loads(&mut ebpf, workers as u32)?;
@@ -353,8 +353,8 @@ impl KernelPlane for BpfPlane {
     }
 }
 
-fn load(workers: u32, port: u16) -> Result<Ebpf, BpfError> {
-    let object = OBJECT.ok_or(BpfError::NoObject)?;
+fn load(object: Option<&[u8]>, workers: u32, port: u16) -> Result<Ebpf, BpfError> {
+    let object = object.ok_or(BpfError::NoObject)?;
     Ok(EbpfLoader::new()
         .override_global(globals::WORKERS, &workers, true)
         .override_global(globals::PORT, &u32::from(port), true)

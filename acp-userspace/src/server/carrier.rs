@@ -108,6 +108,11 @@ impl Carrier for ClientBody<'_> {
         self.conn.worker.signal(signal);
     }
 
+    fn ignored_loop(&mut self, identity: &Identity) {
+        let signal = Signal::IgnoredLoop { tenant: identity.tenant.clone(), who: principal(identity) };
+        self.conn.worker.signal(signal);
+    }
+
     async fn await_key(&mut self, issuer: &Arc<Issuer>, kid: &Arc<str>) -> bool {
         let seen = self.conn.worker.snapshot().keys_generation();
         let answered = Arc::new(AtomicBool::new(false));

@@ -84,6 +84,13 @@ pub enum Signal {
         /// Whom the limit counts that told it to wait.
         per: Per,
     },
+    /// A principal of `tenant` went on with a loop inside its own Retry-After.
+    IgnoredLoop {
+        /// Whose.
+        tenant: TenantId,
+        /// Who.
+        who: Principal,
+    },
     /// A principal of `tenant` verified on a new connection from `source`.
     Verified {
         /// Where from.

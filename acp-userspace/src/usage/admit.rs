@@ -229,7 +229,7 @@ impl<'r> Attempt<'r> {
         let entry = self.usage.loops.find(key);
         match loop_guard::check(guard, entry, self.tick) {
             Ok(()) => Ok(Some((key, entry))),
-            Err(wait) => self.looping(guard.mode, wait).map(|()| None),
+            Err(wait) => self.looping(guard, wait).map(|()| None),
         }
     }
 
@@ -304,7 +304,7 @@ impl<'r> Attempt<'r> {
         let tick = self.tick;
         match self.usage.loops.update(key, self.tenant, tick, entry, |payload| guard.count(payload, tick)) {
             Ok(Ok(entry)) => self.counted = Some(entry),
-            Ok(Err(wait)) => self.looping(guard.mode, wait)?,
+            Ok(Err(wait)) => self.looping(guard, wait)?,
             // The table forgets rather than refuse; if all its slots are being written this call goes uncounted.
             Err(Full) => {}
         }
@@ -359,32 +359,41 @@ impl<'r> Attempt<'r> {
         }
     }
 
-    fn looping(&mut self, mode: Mode, wait: u64) -> Result<(), ChargeError> {
+    fn looping(&mut self, guard: loop_guard::Guard, wait: u64) -> Result<(), ChargeError> {
         let rule = Arc::from("loop_guard");
-        if mode == Mode::Observe {
+        if guard.mode == Mode::Observe {
             self.observe(Reason::LoopDetected, &rule);
             return Ok(());
         }
-        Err(refused(Reason::LoopDetected, &rule, gcra::secs_ceil(wait)).into())
+        let refused = refused(Reason::LoopDetected, &rule, gcra::secs_ceil(wait));
+        let ignored = guard.tells && self.is_ignored(LOOPS, refused.retry_after_secs);
+        Err(Refused { ignored, ..refused }.into())
     }
 
     fn over(&self, rule: &LimitRule, reason: Reason, wait: u64) -> Refused {
         let secs = gcra::secs_ceil(wait).max(1);
         let limit = LimitState { reset_secs: secs, ..state(rule, 0, 0, 0) };
         let enforced_by_kernel = rule.kernel && rule.mode == Mode::Enforce;
-        let ignored = enforced_by_kernel && {
-            let key = self.plan.retry_mask ^ principal(self.identity, Per::User);
-            // What counts is what the client was told: whole seconds, however soon the limit would admit it.
-            retry::note(&self.usage.limits, key, self.tenant, gcra::span(Duration::from_secs(secs)), self.tick)
-        };
+        let ignored = enforced_by_kernel && self.is_ignored(LIMITS, secs);
         let refused = refused(reason, &rule.id, secs);
         Refused { limit: Some(limit), kernel: enforced_by_kernel, ignored, per: rule.per, ..refused }
+    }
+
+    /// Whether the user was told to wait before, by advice of the same kind, and did not. What counts is what it was told:
+    /// whole seconds, however soon it would be admitted.
+    fn is_ignored(&self, kind: u128, secs: u64) -> bool {
+        let key = self.plan.retry_mask ^ principal(self.identity, Per::User) ^ kind;
+        retry::note(&self.usage.limits, key, self.tenant, gcra::span(Duration::from_secs(secs)), self.tick)
     }
 
     fn observe(&mut self, reason: Reason, rule: &Arc<str>) {
         self.would.push(Would { reason, rule: Arc::clone(rule) });
     }
 }
+
+/// Advice of limits that reach the kernel, and of the loop guard, which does not: kept apart in the keys of [`retry`].
+const LIMITS: u128 = 0;
+const LOOPS: u128 = u128::MAX;
 
 fn refused(reason: Reason, rule: &Arc<str>, retry_after_secs: u64) -> Refused {
     Refused {

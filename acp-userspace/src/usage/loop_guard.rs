@@ -25,12 +25,14 @@ pub(crate) struct Guard {
     /// Ticks.
     window: u64,
     pub(crate) mode: Mode,
+    /// Whether it matters who goes on with a loop.
+    pub(crate) tells: bool,
 }
 
 impl Guard {
     pub(crate) fn new(config: &LoopGuard) -> Self {
         let threshold = u64::from(config.identical_calls).clamp(1, COUNT_MAX);
-        Self { threshold, window: gcra::span(config.window), mode: config.mode }
+        Self { threshold, window: gcra::span(config.window), mode: config.mode, tells: config.runaway.is_some() }
     }
 
     /// The payload after one more call, starting a window if none is open.
@@ -77,7 +79,12 @@ mod tests {
     const SECOND: u64 = 1_000_000_000 >> 6;
 
     fn guard(identical_calls: u32, window_secs: u64) -> Guard {
-        Guard::new(&LoopGuard { identical_calls, window: Duration::from_secs(window_secs), mode: Mode::Enforce })
+        Guard::new(&LoopGuard {
+            identical_calls,
+            window: Duration::from_secs(window_secs),
+            mode: Mode::Enforce,
+            runaway: None,
+        })
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who comes back inside their own `Retry-After`: the evidence for the kernel's ladder.
+//! Who comes back inside their own `Retry-After`: the evidence for the kernel's ladder, and for freezing the tenant of
+//! who goes on with a loop.
 //!
 //! A user refused by a limit that may lead to a penalty gets an entry until that refusal's deadline (at most
 //! [`TRACKED_MAX`]). A later such refusal before the deadline is *ignored advice*, unless it comes within [`GRACE`] of the

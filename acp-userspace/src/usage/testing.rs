@@ -81,7 +81,7 @@ pub(crate) fn budget(id: &str, per: Per, cap: u64) -> Budget {
 }
 
 pub(crate) fn loop_guard(identical_calls: u32, window_secs: u64) -> LoopGuard {
-    LoopGuard { identical_calls, window: Duration::from_secs(window_secs), mode: Mode::Enforce }
+    LoopGuard { identical_calls, window: Duration::from_secs(window_secs), mode: Mode::Enforce, runaway: None }
 }
 
 /// A gateway's usage layer, and calls through it.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::config::resolved::{LoopGuard, Mode, Per, RateLimit, Tool, UsageConfig};
+use crate::config::resolved::{LoopGuard, Mode, Per, RateLimit, Runaway, Tool, UsageConfig};
 use crate::identity::Identity;
 use crate::reason::Reason;
 use crate::usage::testing::{World, at, budget, identity, limit, loop_guard, tool};
@@ -158,6 +159,25 @@ fn coming_back_inside_retry_after_is_marked_for_limits_that_reach_the_kernel() {
             (refused.kernel, refused.ignored)
         });
         assert_eq!(marks, [(reaches, false), (reaches, reaches), (reaches, reaches)]);
+    }
+}
+
+#[test]
+fn going_on_with_a_loop_is_marked_where_a_tenant_can_be_frozen_for_it_and_a_loop_alone_is_not() {
+    let runaway = Some(Runaway { after: 2, time: Duration::from_secs(60) });
+    for (runaway, marked) in [(runaway, true), (None, false)] {
+        let guard = LoopGuard { runaway, ..loop_guard(2, 30) };
+        let world = World::new(&UsageConfig { loop_guard: Some(guard), ..config() });
+        let (ann, bob) = (identity("acme", "ann"), identity("acme", "bob"));
+        let call = |who, ms| match world.call(who, &tool("t", 0), 1, ms) {
+            Err(AdmitError::Refused(refused)) => (refused.kernel, refused.ignored),
+            other => panic!("{other:?}"),
+        };
+        assert!(world.call(&ann, &tool("t", 0), 1, 0).is_ok() && world.call(&bob, &tool("t", 0), 1, 0).is_ok());
+        assert_eq!(call(&ann, 0), (false, false), "the loop itself");
+        assert_eq!(call(&ann, 200), (false, false), "it was on its way already");
+        assert_eq!((call(&ann, 500), call(&ann, 9_000)), ((false, marked), (false, marked)));
+        assert_eq!(call(&bob, 9_000), (false, false), "another user's first");
     }
 }
 

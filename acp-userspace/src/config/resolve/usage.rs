@@ -7,7 +7,7 @@ use super::super::files::{Files, Holds};
 use super::super::mistake::{At, Collector};
 use super::super::raw;
 use super::super::read::Key;
-use super::super::resolved::{Budget, LoopGuard, Per, PolicyConfig, RateLimit, Route, UsageConfig};
+use super::super::resolved::{Budget, LoopGuard, Mode, Per, PolicyConfig, RateLimit, Route, Runaway, UsageConfig};
 use super::{check_name, unique, within, within_time};
 
 pub(super) fn policy(raw: &raw::Policy, files: &mut Files<'_>, found: &mut Collector) -> PolicyConfig {
@@ -140,9 +140,19 @@ fn budgets(raw: &[Key<raw::Budget>], routes: &[Arc<Route>], found: &mut Collecto
 
 fn loop_guard(raw: &raw::LoopGuard, found: &mut Collector) -> LoopGuard {
     within_time(&raw.window, "1s", "1h", found);
+    within_time(&raw.quarantine_for, "1s", "30d", found);
+    let after = raw.quarantine_after.value;
+    let at = &raw.quarantine_after.at;
+    found.expect(after.is_none_or(|after| (2..=10_000).contains(&after)), at, || {
+        "has to lie between 2 and 10000: one refusal is no sign of anything".to_owned()
+    });
+    found.expect(after.is_none() || *raw.mode == Mode::Enforce, at, || {
+        "never comes: a loop that is only observed is not refused, so nobody goes on in spite of it".to_owned()
+    });
     LoopGuard {
         identical_calls: within(&raw.identical_calls, 2, 1_000_000, found) as u32,
         window: *raw.window,
         mode: *raw.mode,
+        runaway: after.map(|after| Runaway { after: after.min(10_000) as u32, time: *raw.quarantine_for }),
     }
 }

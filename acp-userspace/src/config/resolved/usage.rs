@@ -101,4 +101,15 @@ pub struct LoopGuard {
     pub window: Duration,
     /// Enforce or observe.
     pub mode: Mode,
+    /// When the tenant of somebody who goes on with a loop is frozen; `None` = never.
+    pub runaway: Option<Runaway>,
+}
+
+/// When a tenant is frozen for a loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Runaway {
+    /// Refusals that one user went on in spite of, within a minute.
+    pub after: u32,
+    /// How long.
+    pub time: Duration,
 }
