@@ -188,7 +188,7 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
     let dropped = penalty_decide(&unsafe { penalty.read_volatile() }, now_ns()) == Verdict::Drop;
     if dropped {
         count(stats::DROPPED);
-        say(event::DROPPED, syn.source, 0, 0);
+        say(event::DROPPED, addr::from_words(syn.source), 0, 0);
     }
     dropped
 }
@@ -358,7 +358,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
     let close = Close { old_state, flags: state.flags, all_acked };
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(stats::LOST);
-        say(event::UNRECORDED, remote(ctx), 0, 0);
+        say(event::UNRECORDED, addr::from_words(remote(ctx)), 0, 0);
         return;
     };
     entry.write(ConnClosed {
@@ -388,7 +388,7 @@ fn closed(ctx: &SockOpsContext, old_state: u32) {
 #[inline(always)]
 fn listening(ctx: &SockOpsContext) {
     count(stats::LISTENING);
-    say(event::LISTENING, local(ctx), field!(ctx, local_port) as u16, 0);
+    say(event::LISTENING, addr::from_words(local(ctx)), field!(ctx, local_port) as u16, 0);
 }
 
 #[inline(always)]
