@@ -1,5 +1,7 @@
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -246,19 +248,85 @@ fn data_that_another_reader_may_read_as_json_ends_the_stream() {
 
 #[test]
 fn arguments_of_calls_stay_json() {
-    let call = |arguments: &str| {
+    let arguments = redacted_arguments(&["{\"card\": 41111111", "11111111, \"ssn\": \"078-", "05-1120\"}"]);
+    assert_eq!(arguments, json!({"card": "[REDACTED:CREDIT_CARD]", "ssn": "[REDACTED:US_SSN]"}));
+}
+
+/// What is decided ends within a string, or between two: a number that comes later is told from a string all the same.
+#[test]
+fn numbers_behind_what_was_decided_are_told_from_strings() {
+    let words = "and so on ".repeat(80);
+    for open in ["", "\\\" ", "\\\\"] {
+        let note = format!("{{\"note\": \"{open}{words}");
+        let pieces = [note.as_str(), "more\", \"card\": 4111111111111111, \"text\":", " \"4111111111111111\"}"];
+        let arguments = redacted_arguments(&pieces);
+        let expected = ["[REDACTED:CREDIT_CARD]"; 2];
+        assert_eq!([&arguments["card"], &arguments["text"]], expected, "{open}");
+    }
+}
+
+#[test]
+fn numbers_that_become_text_are_counted_over_all_events() {
+    let whole = |number: &str| format!("data: {{\"card\": {number}}}\n\n");
+    let arguments = json!({"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {
+        "arguments": "{\"card\": 4012888888881881, \"text\": \"4111111111111111\"}"
+    }}]}}]});
+    let stream = [whole("4111111111111111"), whole("5500005555555559"), format!("data: {arguments}\n\n")].concat();
+    let count = |action| {
+        with_caller("idp", |caller| {
+            let (mut walker, mut scan) = (Walker::new(), Scan::default());
+            let mut tools = Tools::new(rules(action), caller, &[], &mut walker, &mut scan);
+            let (mut screen, mut out) = (StreamScreen::new(StreamKind::Events, 1 << 20), Vec::new());
+            screen.push(stream.as_bytes(), &mut tools, &mut out).expect("passes");
+            screen.end(&mut tools, &mut out).expect("ends");
+            screen.evidence().numbers_to_text
+        })
+    };
+    assert_eq!([Redact, Flag].map(count), [3, 0]);
+}
+
+/// Where findings are only flagged, what they come to together still keeps a stream from leaving.
+#[test]
+fn a_stream_ends_where_its_score_is_too_high_and_holds_what_would_raise_it() {
+    let rules = vec![SafetyRule::new("rule", &[Detector::CreditCard], Flag)];
+    let config = SafetyConfig { rules, block_score: Some(60), ..SafetyConfig::default() };
+    let set = RuleSet::compile(&config, &[route(0, "r")]).expect("compiles");
+    let stream = chat(["All is well. ", "Her card is 4111 1111 ", "1111 1111, and ", "that is all."]);
+    let outcome = screened_by(StreamKind::Events, [stream.as_bytes()], set.response(0).expect("a route"));
+    assert_eq!((outcome.found, outcome.refused), (1, Some(Reason::ContentBlocked)));
+    assert!(!String::from_utf8_lossy(&outcome.out).contains("4111"), "none of it has left");
+    let clean = chat(["All is well."]);
+    let outcome = screened_by(StreamKind::Events, [clean.as_bytes()], set.response(0).expect("a route"));
+    assert_eq!((outcome.out, outcome.refused), (clean.into_bytes(), None));
+}
+
+/// Lines of encoded text are decoded as one, however far they go on.
+#[test]
+fn a_value_over_two_wrapped_lines_of_base64_is_found_as_in_the_whole() {
+    let words = "and so on ".repeat(200);
+    let (before, behind) = words.split_at(57 * 12 - 5);
+    let encoded = STANDARD.encode(format!("{before} 078-05-1120 {behind}"));
+    let lines: Vec<_> = encoded.as_bytes().chunks(76).map(|line| str::from_utf8(line).expect("ASCII")).collect();
+    let text = lines.join("\n");
+    assert_eq!(whole(&text, rules(Redact)).1, 1, "found in the whole");
+    check_text(&text, &(0..text.len()).step_by(50).collect::<Vec<_>>());
+}
+
+/// The arguments of a call that come in these pieces, as a client puts them together and reads them.
+#[track_caller]
+fn redacted_arguments(pieces: &[&str]) -> Value {
+    let call = |arguments: &&str| {
         let delta = json!({"tool_calls": [{"index": 0, "function": {"arguments": arguments}}]});
         format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": delta}]}))
     };
-    let stream = ["{\"card\": 41111111", "11111111, \"ssn\": \"078-", "05-1120\"}"].map(call).concat();
+    let stream: String = pieces.iter().map(call).collect();
     let outcome = in_one(StreamKind::Events, &stream, Redact);
     let text = String::from_utf8(outcome.out).unwrap();
     let arguments = text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).map(|data| {
         let event: Value = serde_json::from_str(data).unwrap();
         event["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap().to_owned()
     });
-    let arguments: Value = serde_json::from_str(&arguments.collect::<String>()).expect("still JSON");
-    assert_eq!(arguments, json!({"card": "[REDACTED:CREDIT_CARD]", "ssn": "[REDACTED:US_SSN]"}));
+    serde_json::from_str(&arguments.collect::<String>()).expect("still JSON")
 }
 
 #[test]
@@ -279,6 +347,8 @@ fn text_that_may_be_json_ends_where_an_escape_hides_what_it_spells() {
     for pieces in [vec![later.as_bytes()], later.as_bytes().chunks(1).collect()] {
         assert_eq!(screened(StreamKind::Text, pieces, Redact).out.len(), 0, "a line of numbers is not decided yet");
     }
+    let slash = in_one(StreamKind::Text, "{\"born\":\"1\\/2\\/1979\"}", Redact);
+    assert_eq!(slash.refused, Some(Reason::ResponseUnscannable), "what a slash parts may be written so");
     for plain in ["{\"a\":\"\\\\u\\n\"}", "C:\\users\\/x"] {
         assert_eq!(in_one(StreamKind::Text, plain, Redact).refused, None, "{plain}");
     }
