@@ -15,8 +15,8 @@ use acp::clock::mono_ns;
 use acp::config::resolved::{KernelConfig, KernelMode};
 use acp::ids::TenantId;
 use acp::kernel::{
-    Admission, ConnClosed, KernelError, KernelPlane, OBJECT, Penalty, Reached, SLOTS_MAX, TenantSlot, Tier, WorkerPlane,
-    drop_privileges, enter_cgroup, ledger, open, open_object, socket,
+    Admission, ConnClosed, KernelError, KernelPlane, OBJECT, Penalty, Reached, SLOTS_MAX, TenantSlot, Tier,
+    WorkerPlane, drop_privileges, enter_cgroup, ledger, open, open_object, socket,
 };
 use acp_ebpf::ledger::OPENINGS;
 use acp_ebpf::penalty::{TRICKLE_MAX, mode};

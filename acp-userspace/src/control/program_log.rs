@@ -2,7 +2,7 @@
 //!
 //! Lines that say the same of the same address within one look are one, with a count: a flood is a line per look and
 //! source. The last [`KEPT_MAX`] are kept under numbers without a gap, so that a reader who was too slow sees how many it
-//! missed; what the kernel had no room for, and what is different beyond [`GROUPS_MAX`] in one look, is counted.
+//! missed; what the kernel had no room for, and what is different beyond `GROUPS_MAX` in one look, is counted.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
