@@ -490,6 +490,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn routes_with_the_same_rules_fail_open_each_by_itself() {
+        let opened = |index, name| {
+            let mut route = Arc::try_unwrap(route(index, name)).expect("nobody else has it");
+            route.fails_open = true;
+            Arc::new(route)
+        };
+        let rules = vec![rule("r", ContentAction::Flag, Direction::Both, &[], Mode::Enforce)];
+        let set = compiled(rules, &[route(0, "a"), opened(1, "b"), route(2, "c"), opened(3, "d")]);
+        for index in 0..4 {
+            let open = index % 2 == 1;
+            let found = [set.request(index), set.response(index)].map(|rules| rules.unwrap().fails_open());
+            assert_eq!(found, [open; 2], "{index}");
+        }
+    }
+
+    #[test]
     fn a_rule_for_a_route_that_does_not_exist_is_an_error() {
         let rules = vec![rule("r", ContentAction::Flag, Direction::Both, &["c"], Mode::Enforce)];
         let config = SafetyConfig { rules, ..SafetyConfig::default() };

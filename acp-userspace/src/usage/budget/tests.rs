@@ -74,6 +74,25 @@ fn an_ended_period_waits_for_the_next_one() {
 }
 
 #[test]
+fn a_price_beyond_any_budget_is_refused_and_asks_for_nothing() {
+    let (budgets, _) = granted(100);
+    assert_eq!(reserve(&budgets, AMOUNT_MAX / 2 + 1).unwrap_err(), Short::Exhausted { until_secs: 100 });
+    assert_eq!(
+        budgets.reserve(KEY + 1, RULE, 1, AMOUNT_MAX, 50).unwrap().unwrap_err(),
+        Short::Exhausted { until_secs: 0 }
+    );
+    assert!(!budgets.is_waiting());
+}
+
+#[test]
+fn nothing_is_told_of_a_slot_before_its_first_lease() {
+    let budgets = Budgets::new(64, 100);
+    assert_eq!(reserve(&budgets, 10).unwrap_err(), Short::Pending);
+    budgets.drain_wishes(|slot, _| budgets.publish_headroom(slot, 1_000));
+    assert_eq!(budgets.remainder(KEY), None);
+}
+
+#[test]
 fn a_retired_slot_is_unknown_again() {
     let (budgets, index) = granted(100);
     let (key, entry) = budgets.occupant(index).unwrap();
