@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::backend::{Backend, Then, raw};
 use crate::client::{Answer, post};
-use crate::site::{Extra, Site, crm, token_for};
+use crate::site::{Extra, Site, reading, token_for};
 
 /// Answers every request with what its path names last: a type and a body.
 fn backend(answers: &'static [(&'static str, &'static str, &'static str)]) -> Backend {
@@ -153,12 +153,8 @@ detect = ["us_ssn"]
 action = "block"
 direction = "response"
 {crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
 "#,
-        crm = crm(&backend)
+        crm = reading(&backend, "POST")
     );
     let site = Site::new(&Extra { sections: &sections, ..Extra::default() });
     let gateway = site.start();

@@ -13,7 +13,7 @@ use crate::capabilities::{BPF, DAC_OVERRIDE, NET_ADMIN, leave_only};
 use crate::client::{Client, get};
 use crate::egress::{cgroup, connects_in};
 use crate::process::{Process, acp, wait_for};
-use crate::site::{Extra, Gateway, Site, crm, token, token_with};
+use crate::site::{Extra, Gateway, Site, reading, token, token_with};
 use crate::tiers::can_give_capabilities;
 
 const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
@@ -21,17 +21,13 @@ const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 fn site(backend: &Backend, interfaces: &str) -> Site {
     let sections = format!(
         r#"{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
 [[usage.rate_limit]]
 per = "user"
 requests = 500
 window = "60s"
 burst = 2
 "#,
-        crm = crm(backend)
+        crm = reading(backend, "GET")
     );
     let kernel = format!(
         "mode = \"auto\"\nloopback = true\npenalty = \"60s\"\ninterfaces = [{interfaces}]\n\

@@ -5,18 +5,10 @@ use serde_json::Value;
 use crate::backend::Backend;
 use crate::client::post;
 use crate::process::wait_for;
-use crate::site::{Extra, Site, crm, token};
+use crate::site::{Extra, Site, reading, token};
 
 fn site(backend: &Backend) -> Site {
-    let sections = format!(
-        r#"{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
-"#,
-        crm = crm(backend)
-    );
+    let sections = reading(backend, "POST") + "\n";
     Site::new(&Extra { sections: &sections, kernel: Some("mode = \"auto\""), ..Extra::default() })
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::backend::Backend;
 use crate::netns::Netns;
 use crate::process::wait_for;
-use crate::site::{Extra, Gateway, Site, crm, token};
+use crate::site::{Extra, Gateway, Site, reading, token};
 use crate::wait::let_pass;
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 1, 1);
@@ -214,17 +214,13 @@ fn report(what: &str, fared: &Fared, offender: &Tally) {
 fn site(backend: &Backend, kernel: &str) -> Site {
     let sections = format!(
         r#"{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
 [[usage.rate_limit]]
 per = "user"
 requests = 30
 window = "1s"
 burst = 30
 "#,
-        crm = crm(backend)
+        crm = reading(backend, "GET")
     );
     let kernel = format!("mode = \"auto\"\nloopback = true\nlearned_after = \"1s\"\n{kernel}");
     let site = Site::new(&Extra { sections: &sections, kernel: Some(&kernel), ..Extra::default() });

@@ -6,21 +6,17 @@ use serde_json::{Value, json};
 use crate::backend::Backend;
 use crate::client::{Answer, post};
 use crate::process::wait_for;
-use crate::site::{Extra, Gateway, Site, crm, token_with};
+use crate::site::{Extra, Gateway, Site, reading, token_with};
 
 fn site(backend: &Backend, quarantine: &str) -> Site {
     let sections = format!(
         r#"{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "POST", path = "*" }}
-verb = "read"
 [usage.loop_guard]
 identical_calls = 3
 window = "60s"
 {quarantine}
 "#,
-        crm = crm(backend)
+        crm = reading(backend, "POST")
     );
     Site::new(&Extra { sections: &sections, kernel: Some("mode = \"auto\""), ..Extra::default() })
 }

@@ -59,6 +59,18 @@ upstream = "crm""#
     )
 }
 
+/// [`crm`] with one tool, `crm/read`, for everything that is asked with this method; its keys may follow.
+pub(crate) fn reading(backend: &Backend, method: &str) -> String {
+    let crm = crm(backend);
+    format!(
+        r#"{crm}
+[[route.tool]]
+name = "crm/read"
+match = {{ method = "{method}", path = "*" }}
+verb = "read""#
+    )
+}
+
 /// One rule, and a route to `backend` that takes any POST below `/tools/crm`, with these lines of their own.
 pub(crate) fn ruled(backend: &Backend, rule: &str, route: &str) -> String {
     let crm = crm(backend);

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::capabilities::{BPF, DAC_OVERRIDE, NET_ADMIN, leave_only};
 use crate::client::{Client, get};
 use crate::process::{Process, acp, wait_for};
-use crate::site::{Extra, Gateway, Site, crm, token};
+use crate::site::{Extra, Gateway, Site, reading, token};
 
 const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
@@ -18,16 +18,12 @@ const ATTEMPTS_MAX: usize = 1_000;
 fn site(backend: &Backend, interfaces: &str) -> Site {
     let sections = format!(
         r#"{crm}
-[[route.tool]]
-name = "crm/read"
-match = {{ method = "GET", path = "*" }}
-verb = "read"
 [[usage.rate_limit]]
 per = "user"
 requests = 2
 window = "30s"
 "#,
-        crm = crm(backend)
+        crm = reading(backend, "GET")
     );
     let kernel = format!(
         "mode = \"auto\"\nloopback = true\npenalty = \"60s\"\ninterfaces = [{interfaces}]\n\

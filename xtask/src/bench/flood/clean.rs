@@ -68,19 +68,7 @@ fn start(field: Field<'_>, kernel: &'static str) -> Result<Gateway> {
 }
 
 fn window(field: Field<'_>, gateway: &Gateway, rate: f64) -> Result<load::Outcome> {
-    let load = load::Args {
-        target: gateway.address(),
-        source: std::net::Ipv4Addr::LOCALHOST,
-        netns: None,
-        connections: field.sizes.connections,
-        warm_up_ms: WARM_UP_MS,
-        window_ms: WINDOW_MS,
-        rate: Some(rate),
-        deadline_us: u64::MAX,
-        tokens: field.sides.victims.clone(),
-        watch: gateway.server().pid(),
-        seed: 1,
-    };
+    let load = field.clean_load(gateway, field.sizes.connections, (WARM_UP_MS, WINDOW_MS), rate);
     let outcome = measure::generate(field.lab, &load)?;
     if outcome.errors > 0 {
         bail!("{} failed requests of clean traffic: {:?}", outcome.errors, outcome.first_error);

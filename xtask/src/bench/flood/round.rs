@@ -1,7 +1,7 @@
 //! One round of one flood, by a gateway of its own: nobody, the victim alone, the victim with the offender, the offender
 //! alone.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::Duration;
 
@@ -41,6 +41,32 @@ pub(super) struct Field<'a> {
     pub(super) wire: Option<&'a Wire>,
     /// Pace, connections, lengths.
     pub(super) sizes: &'a Sizes,
+}
+
+impl Field<'_> {
+    /// The victims' load on `gateway` from loopback, where nobody floods: requests per second on a schedule, warmed up and
+    /// measured for so many milliseconds.
+    pub(super) fn clean_load(
+        &self,
+        gateway: &Gateway,
+        connections: usize,
+        (warm_up_ms, window_ms): (u64, u64),
+        rate: f64,
+    ) -> load::Args {
+        load::Args {
+            target: gateway.address(),
+            source: Ipv4Addr::LOCALHOST,
+            netns: None,
+            connections,
+            warm_up_ms,
+            window_ms,
+            rate: Some(rate),
+            deadline_us: u64::MAX,
+            tokens: self.sides.victims.clone(),
+            watch: gateway.server().pid(),
+            seed: 1,
+        }
+    }
 }
 
 /// What a round came to.

@@ -64,19 +64,7 @@ fn start(field: Field<'_>, kernel: &'static str) -> Result<Gateway> {
 }
 
 fn one(field: Field<'_>, gateway: &Gateway, mode: &mut Mode, rate: f64) -> Result<()> {
-    let load = load::Args {
-        target: gateway.address(),
-        source: std::net::Ipv4Addr::LOCALHOST,
-        netns: None,
-        connections: CONNECTIONS,
-        warm_up_ms: WARM_UP_MS,
-        window_ms: WINDOW_MS,
-        rate: Some(rate),
-        deadline_us: u64::MAX,
-        tokens: field.sides.victims.clone(),
-        watch: gateway.server().pid(),
-        seed: 1,
-    };
+    let load = field.clean_load(gateway, CONNECTIONS, (WARM_UP_MS, WINDOW_MS), rate);
     let part = measure::part(field.lab, "load", &load.to_command_line())?;
     std::thread::sleep(std::time::Duration::from_millis(WARM_UP_MS + WINDOW_MS / 2));
     mode.imbalance.push(imbalance(gateway)?);
