@@ -13,27 +13,13 @@ use crate::capabilities::{BPF, DAC_OVERRIDE, NET_ADMIN, leave_only};
 use crate::client::{Client, get};
 use crate::egress::{cgroup, connects_in};
 use crate::process::{Process, acp, wait_for};
-use crate::site::{Extra, Gateway, Site, reading, token, token_with};
-use crate::tiers::can_give_capabilities;
+use crate::site::{Gateway, Site, token, token_with};
+use crate::tiers::{can_give_capabilities, limited};
 
 const OFFENDER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 
 fn site(backend: &Backend, interfaces: &str) -> Site {
-    let sections = format!(
-        r#"{crm}
-[[usage.rate_limit]]
-per = "user"
-requests = 500
-window = "60s"
-burst = 2
-"#,
-        crm = reading(backend, "GET")
-    );
-    let kernel = format!(
-        "mode = \"auto\"\nloopback = true\npenalty = \"60s\"\ninterfaces = [{interfaces}]\n\
-         [[kernel.source]]\ncidr = \"{OFFENDER}/32\"\ntenant = \"acme\"\n"
-    );
-    Site::new(&Extra { sections: &sections, kernel: Some(&kernel), ..Extra::default() })
+    limited(backend, "requests = 500\nwindow = \"60s\"\nburst = 2", OFFENDER, interfaces)
 }
 
 fn run(site: &Site, more: &[&str], capabilities: &'static [libc::c_ulong]) -> Process {

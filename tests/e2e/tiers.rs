@@ -15,21 +15,19 @@ const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// More attempts than the whole ladder takes.
 const ATTEMPTS_MAX: usize = 1_000;
 
-fn site(backend: &Backend, interfaces: &str) -> Site {
-    let sections = format!(
-        r#"{crm}
-[[usage.rate_limit]]
-per = "user"
-requests = 2
-window = "30s"
-"#,
-        crm = reading(backend, "GET")
-    );
+/// A site with a limit per user, whose `offender` is declared as acme's.
+pub(crate) fn limited(backend: &Backend, limit: &str, offender: Ipv4Addr, interfaces: &str) -> Site {
+    let crm = reading(backend, "GET");
+    let sections = format!("{crm}\n[[usage.rate_limit]]\nper = \"user\"\n{limit}\n");
     let kernel = format!(
         "mode = \"auto\"\nloopback = true\npenalty = \"60s\"\ninterfaces = [{interfaces}]\n\
-         [[kernel.source]]\ncidr = \"{OFFENDER}/32\"\ntenant = \"acme\"\n"
+         [[kernel.source]]\ncidr = \"{offender}/32\"\ntenant = \"acme\"\n"
     );
     Site::new(&Extra { sections: &sections, kernel: Some(&kernel), ..Extra::default() })
+}
+
+fn site(backend: &Backend, interfaces: &str) -> Site {
+    limited(backend, "requests = 2\nwindow = \"30s\"", OFFENDER, interfaces)
 }
 
 /// What one request on a connection of its own comes to; `None` if it was refused, before accept or after.

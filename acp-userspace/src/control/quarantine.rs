@@ -223,7 +223,7 @@ impl Quarantine {
         self.publisher.quarantined(Quarantined::new(held));
     }
 
-    /// Written whole or not at all. A few lines at a time that an operator typed: not worth a thread.
+    /// Written whole or not at all. A few lines, when a quarantine begins or ends: not worth a thread.
     fn save(&self) -> Result<(), String> {
         let now = Now::read();
         let lines: Vec<Line> = self

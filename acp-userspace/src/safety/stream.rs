@@ -7,8 +7,8 @@
 //!
 //! Invariants:
 //! - What leaves depends on the bytes alone. There is no clock here, and decisions are taken only where the bytes say: at
-//!   the end of an event, of a line, and every `STEP_BYTES` of plain text; so it is the same for every way of cutting the
-//!   stream into reads.
+//!   the end of an event, of a line, and every `STEP_BYTES` of plain text, and of a text of which much is undecided, once
+//!   a part of that is new; so it is the same for every way of cutting the stream into reads.
 //! - Undecided bytes leave by more input or by the end of their text. At a bound, or where they cannot be read, the stream
 //!   ends: they are never let go.
 //! - What is held is bounded: by the longest event, by `TEXTS_MAX` texts of `HOLD_BYTES_MAX`, and by the bytes of events

@@ -1,8 +1,8 @@
 //! One text that comes in pieces: what of it is decided, and what becomes of each piece.
 //!
 //! The text is searched anew, with some bytes before it, whenever a piece was added, or where much is undecided, whenever
-//! that has grown by a part; what is found in the part that becomes decided is acted upon. A change that falls over several pieces is written into the first, and taken out of the
-//! others.
+//! that has grown by a part; what is found in the part that becomes decided is acted upon. A change that falls over
+//! several pieces is written into the first, and taken out of the others.
 
 use std::collections::VecDeque;
 use std::ops::Range;
