@@ -184,11 +184,37 @@ impl<'a> Document<'a> {
         (0..document.walker.nodes.len() as u32).map(move |index| Node { document, index })
     }
 
+    /// Every key and every array, in document order.
+    pub fn keys_and_arrays(&self) -> impl Iterator<Item = Node<'a>> + use<'a> {
+        let document = *self;
+        let wanted =
+            document.walker.nodes.iter().zip(0..).filter(|(raw, _)| matches!(raw.kind, Kind::Key | Kind::Array));
+        wanted.map(move |(_, index)| Node { document, index })
+    }
+
     /// The innermost string, key or number whose token covers byte `at` of the original.
     #[must_use]
     pub fn token_at(&self, at: usize) -> Option<Node<'a>> {
+        self.token_near(&mut 0, at)
+    }
+
+    /// As [`Document::token_at`]. `near` is the [`Node::index`] to begin at, which is then that of the last node that
+    /// begins no later than `at`: quick where one place lies a little behind the one before.
+    #[must_use]
+    pub fn token_near(&self, near: &mut usize, at: usize) -> Option<Node<'a>> {
         let nodes = &self.walker.nodes;
-        let index = nodes.partition_point(|node| node.start as usize <= at).checked_sub(1)?;
+        let begun = |node: &Raw| node.start as usize <= at;
+        let (mut low, mut high) = (0, (*near).min(nodes.len()));
+        if nodes.get(high).is_some_and(begun) {
+            let mut step = 1;
+            while nodes.get(high + step).is_some_and(begun) {
+                high += step;
+                step *= 2;
+            }
+            (low, high) = (high, nodes.len().min(high + step));
+        }
+        let index = (low + nodes[low..high].partition_point(begun)).checked_sub(1)?;
+        *near = index;
         let node = Node { document: *self, index: index as u32 };
         (node.kind().is_text() && node.span().contains(&at)).then_some(node)
     }
@@ -293,6 +319,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The same as bytes: cheaper where nobody wants to know that they are characters.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&'a [u8]> {
+        let raw = self.raw();
+        let quotes = match raw.kind {
+            Kind::Number => 0,
+            Kind::Key | Kind::String if raw.text == NONE => 1,
+            _ => return self.text().map(str::as_bytes),
+        };
+        self.document.original.as_bytes().get(raw.start as usize + quotes..raw.end as usize - quotes)
+    }
+
     /// The text of a string value; `None` for keys, numbers and the rest.
     #[must_use]
     pub fn as_str(&self) -> Option<&'a str> {
@@ -323,6 +361,12 @@ impl<'a> Node<'a> {
     pub fn key(&self) -> Option<Self> {
         let before = self.at(self.index.checked_sub(1)?);
         (before.kind() == Kind::Key && self.kind() != Kind::Key).then_some(before)
+    }
+
+    /// The value of the member a key is of; `None` for anything else.
+    #[must_use]
+    pub fn value(&self) -> Option<Self> {
+        (self.kind() == Kind::Key).then(|| self.at(self.index + 1))
     }
 
     /// The members of an object, in order; none for anything else.

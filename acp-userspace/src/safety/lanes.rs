@@ -1,13 +1,16 @@
-//! Thirty-two bytes compared at once, where the CPU has AVX2: twice what every x86-64 has, for `shapes` and
-//! `decode::suspect`, which read every byte.
+//! More bytes at once than every x86-64 compares, for `shapes` and `decode::suspect`, which read every byte: thirty-two
+//! where the CPU has AVX2, and with [`whole`] sixty-four that are looked up in a table, where it has AVX-512 with VBMI.
 //!
-//! Whoever uses these functions has AVX2 enabled itself, so they are safe to call; only the step from a function that
-//! has not is unsafe, and it asks [`is_available`] before. Everybody else uses [`wide`], sixteen bytes at a time.
+//! Whoever uses these functions has the same features enabled itself, so they are safe to call; only the step from a
+//! function that has not is unsafe, and it asks `is_available` before. Everybody else uses [`wide`], sixteen bytes at a
+//! time.
 
 use std::arch::x86_64::{
     __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
     _mm256_set1_epi8, _mm256_sub_epi8,
 };
+
+pub(super) mod whole;
 
 /// Bytes at once.
 pub(super) const LANE: usize = 32;

@@ -33,7 +33,7 @@ pub(super) struct Change {
     /// The rule that wants it.
     pub(super) rule: Arc<str>,
     /// What stands there afterwards; known once overlaps are joined.
-    pub(super) text: String,
+    pub(super) text: Cow<'static, str>,
 }
 
 /// An edit would make two keys of an object equal; the rule that wanted it.
@@ -55,20 +55,19 @@ pub(super) fn join(changes: &mut Vec<Change>) {
     });
 }
 
-/// The text that stands in place of `original`; tokens are made elsewhere.
-pub(super) fn placeholder(action: ContentAction, detector: Detector, original: &str) -> String {
-    if action == ContentAction::Mask {
-        let stars = original.chars().count().saturating_sub(MASK_KEEPS);
-        let kept = original.char_indices().nth(stars).map_or("", |(at, _)| &original[at..]);
-        return "*".repeat(stars) + kept;
-    }
-    format!("{PLACEHOLDER}{}]", detector.label())
+/// The text that stands in place of `original`, masked.
+pub(super) fn masked(original: &str) -> String {
+    let stars = original.chars().count().saturating_sub(MASK_KEEPS);
+    let kept = original.char_indices().nth(stars).map_or("", |(at, _)| &original[at..]);
+    "*".repeat(stars) + kept
 }
 
 /// Edits of a raw body.
 pub(super) fn raw(changes: &[Change]) -> Vec<Edit> {
-    let edit =
-        |change: &Change| Edit { range: change.range.clone(), bytes: change.text.clone().into_bytes(), pointer: None };
+    let edit = |change: &Change| {
+        let Change { range, text, .. } = change;
+        Edit { range: range.clone(), bytes: text.as_bytes().to_vec(), pointer: None }
+    };
     changes.iter().map(edit).collect()
 }
 
@@ -103,6 +102,9 @@ pub(super) fn json(document: Document<'_>, changes: &[Change]) -> Result<Vec<Edi
 
 /// A text as it stands inside a JSON string: a value that came back may have any characters.
 fn escaped(text: &str) -> Vec<u8> {
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        return text.as_bytes().to_vec();
+    }
     let mut bytes = Vec::with_capacity(text.len() + 2);
     write_string(text, &mut bytes);
     bytes.pop();

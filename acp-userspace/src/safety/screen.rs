@@ -290,7 +290,7 @@ fn decide(
         let keeps = hit.is_part && matches!(action, ContentAction::Mask | ContentAction::Pseudonymize);
         let action = if keeps { ContentAction::Redact } else { action };
         let (range, rule) = (hit.range.clone(), Arc::clone(rule));
-        changes.push(Change { node, range, detector: hit.detector, action, rule, text: String::new() });
+        changes.push(Change { node, range, detector: hit.detector, action, rule, text: Cow::Borrowed("") });
     }
     if exceeded == Some(Mode::Enforce) {
         return Err(refuse(BLOCK_SCORE_RULE));
@@ -319,24 +319,31 @@ fn write(
     content: &Content<'_>,
     tokens: Option<&Tokens>,
 ) -> Result<(), TokenRefused> {
-    let original: Cow<'_, str> = match content.body {
+    let redacted = Cow::Borrowed(change.detector.placeholder());
+    change.text = match (change.action, tokens) {
+        (ContentAction::Detokenize, _) => return Ok(()),
+        (ContentAction::Mask, _) => redact::masked(&original(change, content)).into(),
+        (ContentAction::Tokenize, Some(tokens)) => {
+            tokens.tokenize(caller, change.detector, original(change, content).as_bytes())?.into()
+        }
+        (ContentAction::Pseudonymize, Some(tokens)) => {
+            tokens.pseudonymize(caller, change.detector, &original(change, content))?.map_or(redacted, Cow::Owned)
+        }
+        _ => redacted,
+    };
+    Ok(())
+}
+
+/// What a change takes the place of.
+fn original<'a>(change: &Change, content: &Content<'a>) -> Cow<'a, str> {
+    match content.body {
         Body::Json(document) => {
             let text = document.node(change.node).and_then(|node| node.text()).unwrap_or_default();
             text.get(change.range.clone()).unwrap_or_default().into()
         }
         Body::Raw(body) => String::from_utf8_lossy(body.get(change.range.clone()).unwrap_or_default()),
         Body::Empty | Body::Form(_) => Cow::Borrowed(""),
-    };
-    let placeholder = |action| redact::placeholder(action, change.detector, &original);
-    change.text = match (change.action, tokens) {
-        (ContentAction::Detokenize, _) => return Ok(()),
-        (ContentAction::Tokenize, Some(tokens)) => tokens.tokenize(caller, change.detector, original.as_bytes())?,
-        (ContentAction::Pseudonymize, Some(tokens)) => tokens
-            .pseudonymize(caller, change.detector, &original)?
-            .unwrap_or_else(|| placeholder(ContentAction::Redact)),
-        (action, _) => placeholder(action),
-    };
-    Ok(())
+    }
 }
 
 /// Counts what was found by type, and by what becomes of it; in order of types, what is enforced first.

@@ -1,8 +1,9 @@
 //! Where a text may hold something that is told by its shape: all places of all shapes, in one pass.
 //!
 //! Sixty-four bytes are sorted into classes (digits, letters, separators) at once, a bit for each; a shape is then a few
-//! shifts and ANDs of these masks, with the block before standing behind them. A place is a cheap necessary condition:
-//! whoever looks at it decides. Text that holds no digit, colon or `@` is only read for long words.
+//! shifts and ANDs of these masks. Blocks overlap by as much as the longest shape looks back, so that nothing has to be
+//! handed from one to the next: a shift over two words is a slow instruction on some CPUs. A place is a cheap necessary
+//! condition: whoever looks at it decides.
 //!
 //! | anchor | shape, as a regular expression | place |
 //! |---|---|---|
@@ -21,11 +22,14 @@ use wide::u8x16;
 
 use super::detectors::Detectors;
 #[cfg(target_arch = "x86_64")]
-use super::lanes;
+use super::lanes::{self, whole};
 use super::scanner::{Anchor, Candidate};
 
 /// Bytes judged at once.
 const BLOCK: usize = 64;
+
+/// Bytes that a block has in common with the one before: as far back as any shape looks.
+const OVERLAP: usize = LONG as usize;
 
 /// Bytes of a run of digits that make it worth a look.
 const RUN: u32 = 7;
@@ -44,14 +48,14 @@ const ANCHORS: [Anchor; 8] = [
     Anchor::Token,
 ];
 
-const DIGITS: u32 = 0;
-const AT: u32 = 1;
-const DOTTED: u32 = 2;
-const COLONS: u32 = 3;
-const OCTETS: u32 = 4;
-const CODED: u32 = 5;
-const PAIRS: u32 = 6;
-const TOKEN: u32 = 7;
+const DIGITS: usize = 0;
+const AT: usize = 1;
+const DOTTED: usize = 2;
+const COLONS: usize = 3;
+const OCTETS: usize = 4;
+const CODED: usize = 5;
+const PAIRS: usize = 6;
+const TOKEN: usize = 7;
 
 /// The places of a text, those of each anchor in order.
 #[derive(Debug)]
@@ -59,36 +63,22 @@ pub(super) struct Shapes<'t> {
     text: &'t [u8],
     /// Where the block that `places` speaks of begins.
     block: usize,
-    /// Where the next one does.
-    next: usize,
-    before: Classes,
-    runs: Runs,
-    words: Words,
+    /// As far as the text was read.
+    read: usize,
     /// Places in the block that were not given out, by anchor.
     places: [u64; ANCHORS.len()],
     /// Which anchors have some.
     some: u32,
     /// What needs no further look, by anchor.
     settled: [usize; ANCHORS.len()],
-    /// Which anchors are looked for.
-    asked: u32,
+    /// All bits set for those anchors that are looked for.
+    asked: [u64; ANCHORS.len()],
 }
 
 /// The places of `text` that may lead to something `wanted`.
 pub(super) fn shapes(text: &[u8], wanted: Detectors) -> Shapes<'_> {
-    let asked = (0..).zip(ANCHORS).fold(0, |asked, (kind, anchor)| asked | u32::from(wanted.led_to_by(anchor)) << kind);
-    Shapes {
-        text,
-        block: 0,
-        next: 0,
-        before: Classes::default(),
-        runs: Runs::default(),
-        words: Words::default(),
-        places: [0; ANCHORS.len()],
-        some: 0,
-        settled: [0; ANCHORS.len()],
-        asked,
-    }
+    let asked = ANCHORS.map(|anchor| if wanted.led_to_by(anchor) { u64::MAX } else { 0 });
+    Shapes { text, block: 0, read: 0, places: [0; ANCHORS.len()], some: 0, settled: [0; ANCHORS.len()], asked }
 }
 
 impl Iterator for Shapes<'_> {
@@ -142,59 +132,74 @@ impl Shapes<'_> {
     /// Reads on to the next block with places, or to the end.
     fn advance(&mut self) {
         #[cfg(target_arch = "x86_64")]
-        if lanes::is_available() {
+        if whole::is_available() {
             // SAFETY: the CPU has what the function is compiled for, as was just asked.
+            return unsafe { self.advance_whole() };
+        } else if lanes::is_available() {
+            // SAFETY: as above.
             return unsafe { self.advance_wide() };
         }
-        self.advance_by(classes);
+        self.advance_by(|rest| rest.first_chunk().map_or_else(|| classes_of_rest(rest), classes));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2")]
+    fn advance_whole(&mut self) {
+        self.advance_by(|rest| classes_whole(rest));
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi1,bmi2")]
     fn advance_wide(&mut self) {
-        self.advance_by(|block| classes_wide(block));
-    }
-
-    #[inline(always)]
-    fn advance_by(&mut self, classes: impl Fn(&[u8; BLOCK]) -> Classes) {
-        while self.some == 0 && self.next < self.text.len() {
-            self.read_block(&classes);
-        }
-    }
-
-    #[inline(always)]
-    fn read_block(&mut self, classes: impl Fn(&[u8; BLOCK]) -> Classes) {
-        self.block = self.next;
-        self.next += BLOCK;
-        let rest = &self.text[self.block..];
-        let now = match rest.first_chunk() {
-            Some(block) => classes(block),
+        self.advance_by(|rest| match rest.first_chunk() {
+            Some(block) => classes_wide(block),
             None => classes_of_rest(rest),
-        };
-        let pair = Pair { before: &self.before, now: &now };
-        let asked = |kind: u32| self.asked >> kind & 1 != 0;
-        let numbered = now.digit != 0;
-        let places = [
-            if asked(DIGITS) { self.runs.sevenths(&now) } else { 0 },
-            if asked(AT) && now.at != 0 { self.addresses(now.at) } else { 0 },
-            if asked(DOTTED) && numbered && now.dot | self.before.dot != 0 { pair.dotted() } else { 0 },
-            if asked(COLONS) && now.colon != 0 { pair.colons() } else { 0 },
-            if asked(OCTETS) && now.hyphen | now.dot != 0 { pair.octets() } else { 0 },
-            if asked(CODED) && numbered { pair.coded() } else { 0 },
-            if asked(PAIRS) && numbered { pair.pairs() } else { 0 },
-            if asked(TOKEN) {
-                let long = self.words.long(now.letter | now.digit);
-                if numbered | (self.before.digit != 0) { pair.tokens() | long } else { long }
-            } else {
-                0
-            },
-        ];
-        // Most blocks have none, and leave all as it is.
-        if places.iter().fold(0, |any, places| any | places) != 0 {
-            self.places = places;
-            self.some = (0..).zip(places).fold(0, |some, (kind, places)| some | u32::from(places != 0) << kind);
+        });
+    }
+
+    /// `classes` sorts the next block of what is left, which may be shorter.
+    #[inline(always)]
+    fn advance_by(&mut self, classes: impl Fn(&[u8]) -> Classes) {
+        while self.read < self.text.len() {
+            self.block = self.read.saturating_sub(OVERLAP);
+            // What lies before was in the last block.
+            let new = u64::MAX << (self.read - self.block);
+            self.read = self.block + BLOCK;
+            let places = self.places(&classes(&self.text[self.block..]));
+            // Most blocks have none, and leave all as it is.
+            if places.iter().fold(0, |any, places| any | places) & new != 0 {
+                self.places = places.map(|places| places & new);
+                let some = (0..).zip(self.places).fold(0, |some, (kind, places)| some | u32::from(places != 0) << kind);
+                self.some = some;
+                return;
+            }
         }
-        self.before = now;
+    }
+
+    /// The places of a block. What can be had for a few shifts is, without a branch: whether there are any is beyond
+    /// every guess.
+    #[inline(always)]
+    fn places(&self, of: &Classes) -> [u64; ANCHORS.len()] {
+        let mut places = [0; ANCHORS.len()];
+        let mut set = |kind: usize, found: u64| places[kind] = found & self.asked[kind];
+        set(COLONS, of.colons());
+        set(OCTETS, of.octets());
+        let long = of.long();
+        set(TOKEN, long);
+        if of.digit != 0 {
+            set(DIGITS, of.sevenths());
+            set(CODED, of.coded());
+            let (dotted, pairs, tokens) = (of.may_be_dotted(), of.may_be_pairs(), of.may_be_tokens());
+            if dotted | pairs | tokens != 0 {
+                set(DOTTED, of.dotted(dotted));
+                set(PAIRS, of.pairs(pairs));
+                set(TOKEN, of.tokens(tokens) | long);
+            }
+        }
+        if of.at & self.asked[AT] != 0 {
+            set(AT, self.addresses(of.at));
+        }
+        places
     }
 
     /// Those of the `@` in the block that can be an address's: what may stand beside it is no less than these bytes.
@@ -214,7 +219,7 @@ impl Shapes<'_> {
 }
 
 /// What the bytes of a block are; bit `n` speaks of the `n`th.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Classes {
     digit: u64,
     letter: u64,
@@ -285,126 +290,145 @@ fn classes_wide(block: &[u8; BLOCK]) -> Classes {
     classes
 }
 
-/// Every place `by` bytes behind one that is marked; `by` is 1 to 63.
-const fn behind(now: u64, before: u64, by: u32) -> u64 {
-    now << by | before >> (64 - by)
+/// As [`classes`], all at once, of the first bytes of what is left.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2")]
+#[inline]
+fn classes_whole(rest: &[u8]) -> Classes {
+    let sorted = whole::sort(rest, &KINDS);
+    Classes {
+        digit: sorted.of(kind::DIGIT),
+        letter: sorted.of(kind::LETTER),
+        run: sorted.of(kind::RUN),
+        at: sorted.of(kind::AT),
+        colon: sorted.of(kind::COLON),
+        dot: sorted.of(kind::DOT),
+        hyphen: sorted.of(kind::HYPHEN),
+        space: sorted.of(kind::SPACE),
+    }
 }
 
-/// A block and the one before. A shape's mask has the bits of the bytes it ends with.
-struct Pair<'c> {
-    before: &'c Classes,
-    now: &'c Classes,
+/// What a byte is, for [`whole::sort`].
+#[cfg(target_arch = "x86_64")]
+mod kind {
+    pub(super) const DIGIT: u8 = 1;
+    pub(super) const LETTER: u8 = 1 << 1;
+    pub(super) const RUN: u8 = 1 << 2;
+    pub(super) const AT: u8 = 1 << 3;
+    pub(super) const COLON: u8 = 1 << 4;
+    pub(super) const DOT: u8 = 1 << 5;
+    pub(super) const HYPHEN: u8 = 1 << 6;
+    pub(super) const SPACE: u8 = 1 << 7;
 }
 
-impl Pair<'_> {
+#[cfg(target_arch = "x86_64")]
+const KINDS: whole::Table = {
+    let (mut kinds, mut byte) = ([0; 128], 0);
+    while byte < kinds.len() {
+        kinds[byte] = match byte as u8 {
+            b'0'..=b'9' => kind::DIGIT | kind::RUN,
+            b'a'..=b'z' | b'A'..=b'Z' => kind::LETTER,
+            b' ' => kind::SPACE | kind::RUN,
+            b'-' => kind::HYPHEN | kind::RUN,
+            b'.' => kind::DOT | kind::RUN,
+            b'(' | b')' | b'/' => kind::RUN,
+            b'@' => kind::AT,
+            b':' => kind::COLON,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+/// A shape's mask has the bits of the bytes it ends with. Before a block there is nothing.
+impl Classes {
+    /// The bytes `by` bytes behind a digit.
     fn digit(&self, by: u32) -> u64 {
-        if by == 0 { self.now.digit } else { behind(self.now.digit, self.before.digit, by) }
+        self.digit << by
     }
 
     fn letter(&self, by: u32) -> u64 {
-        if by == 0 { self.now.letter } else { behind(self.now.letter, self.before.letter, by) }
+        self.letter << by
     }
 
     /// No letter and no digit.
     fn apart(&self, by: u32) -> u64 {
-        !(self.digit(by) | self.letter(by))
+        !((self.digit | self.letter) << by)
     }
 
     /// A space or a hyphen.
     fn gap(&self, by: u32) -> u64 {
-        behind(self.now.space | self.now.hyphen, self.before.space | self.before.hyphen, by)
+        (self.space | self.hyphen) << by
     }
 
-    fn dotted(&self) -> u64 {
-        // The fourth number's first digit; `dot(n)`: a dot `n` bytes before that follows a digit and precedes one.
-        let dot = |by: u32| {
-            let dot = behind(self.now.dot, self.before.dot, by);
-            dot & self.digit(by + 1) & self.digit(by - 1)
-        };
-        let third = dot(1);
-        if third == 0 {
-            return 0;
-        }
+    /// Which bytes are of a run, the six before them too, and the first of these a digit.
+    fn sevenths(&self) -> u64 {
+        let two = self.run & self.run << 1;
+        let four = two & two << 2;
+        four & four << 3 & self.digit << (RUN - 1)
+    }
+
+    /// Which bytes are the sixteenth letter or digit of a word.
+    fn long(&self) -> u64 {
+        let word = self.letter | self.digit;
+        let two = word & word << 1;
+        let four = two & two << 2;
+        let eight = four & four << 4;
+        eight & eight << 8 & !(word << LONG)
+    }
+
+    /// A dot `by` bytes before that follows a digit and precedes one.
+    fn point(&self, by: u32) -> u64 {
+        self.dot << by & self.digit(by + 1) & self.digit(by - 1)
+    }
+
+    /// The first digits behind such dots.
+    fn may_be_dotted(&self) -> u64 {
+        self.point(1)
+    }
+
+    /// Those of `fourth` that begin the fourth of four numbers.
+    fn dotted(&self, fourth: u64) -> u64 {
         // The dot before stands two to four bytes before; the first as many before that.
-        let first = |by: u32| dot(by + 2) | dot(by + 3) | dot(by + 4);
-        third & (dot(3) & first(3) | dot(4) & first(4) | dot(5) & first(5))
+        let first = |by: u32| self.point(by + 2) | self.point(by + 3) | self.point(by + 4);
+        fourth & (self.point(3) & first(3) | self.point(4) & first(4) | self.point(5) & first(5))
     }
 
     fn colons(&self) -> u64 {
-        let colon = |by| behind(self.now.colon, self.before.colon, by);
-        self.now.colon & (colon(1) | colon(2) | colon(3) | colon(4) | colon(5))
+        let near = self.colon << 1 | self.colon << 2;
+        self.colon & (near | near << 2 | self.colon << 5)
     }
 
     fn octets(&self) -> u64 {
-        let hyphen = |by| behind(self.now.hyphen, self.before.hyphen, by);
-        self.now.hyphen & hyphen(3) & hyphen(6) | self.now.dot & behind(self.now.dot, self.before.dot, 5)
+        let thirds = self.hyphen & self.hyphen << 3;
+        thirds & thirds << 3 | self.dot & self.dot << 5
     }
 
     fn coded(&self) -> u64 {
-        self.now.digit & self.digit(1) & self.letter(2) & self.letter(3) & self.apart(4)
+        self.digit & self.digit(1) & self.letter(2) & self.letter(3) & self.apart(4)
     }
 
-    fn pairs(&self) -> u64 {
-        let twice = self.now.digit & self.digit(1) & self.gap(2) & self.digit(3) & self.digit(4) & self.gap(5);
-        if twice == 0 { 0 } else { twice & self.letter(6) & self.letter(7) & self.apart(8) }
+    /// Two digits behind a gap, and two before it.
+    fn may_be_pairs(&self) -> u64 {
+        self.digit & self.digit(1) & self.gap(2) & self.digit(3) & self.digit(4)
     }
 
-    fn tokens(&self) -> u64 {
+    fn pairs(&self, twice: u64) -> u64 {
+        twice & self.gap(5) & self.letter(6) & self.letter(7) & self.apart(8)
+    }
+
+    /// Three digits and a letter, in either order.
+    fn may_be_tokens(&self) -> u64 {
+        let two = self.digit(1) & self.digit(2);
+        two & (self.digit & self.letter(3) | self.letter & self.digit(3))
+    }
+
+    fn tokens(&self, ends: u64) -> u64 {
         let three = |by: u32| self.digit(by) & self.digit(by + 1) & self.digit(by + 2);
-        let (digits_last, letter_last) = (three(0) & self.letter(3), three(1) & self.now.letter & self.digit(4));
-        if digits_last | letter_last == 0 {
-            return 0;
-        }
         let six = three(4) & three(7) & self.apart(10);
         let five = (5..10).fold(self.apart(10), |all, by| all & self.letter(by));
-        digits_last & six | letter_last & five
-    }
-}
-
-/// What the block before showed of runs of digits.
-#[derive(Debug, Default)]
-struct Runs {
-    digit: u64,
-    /// Bytes that end one, two and four bytes of a run.
-    one: u64,
-    two: u64,
-    four: u64,
-}
-
-impl Runs {
-    /// Which bytes of the next block are of a run, the six before them too, and the first of these a digit.
-    #[inline]
-    fn sevenths(&mut self, now: &Classes) -> u64 {
-        let two = now.run & behind(now.run, self.one, 1);
-        let four = two & behind(two, self.two, 2);
-        let seven = four & behind(four, self.four, 3);
-        let begun = behind(now.digit, self.digit, RUN - 1);
-        *self = Self { digit: now.digit, one: now.run, two, four };
-        seven & begun
-    }
-}
-
-/// What the block before showed of letters and digits.
-#[derive(Debug, Default)]
-struct Words {
-    /// Bytes that end one, two, four, eight and sixteen of them.
-    one: u64,
-    two: u64,
-    four: u64,
-    eight: u64,
-}
-
-impl Words {
-    /// Which bytes of the next block are the sixteenth of a word.
-    #[inline]
-    fn long(&mut self, word: u64) -> u64 {
-        let two = word & behind(word, self.one, 1);
-        let four = two & behind(two, self.two, 2);
-        let eight = four & behind(four, self.four, 4);
-        let sixteen = eight & behind(eight, self.eight, 8);
-        let first = sixteen & !behind(word, self.one, LONG);
-        *self = Self { one: word, two, four, eight };
-        first
+        ends & (self.digit & six | self.letter & self.digit(4) & five)
     }
 }
 

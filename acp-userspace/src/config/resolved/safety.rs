@@ -143,6 +143,14 @@ macro_rules! detectors {
                 }
             }
 
+            /// What stands in the place of a value that was redacted.
+            #[must_use]
+            pub const fn placeholder(self) -> &'static str {
+                match self {
+                    $(Self::$detector => concat!("[REDACTED:", $label, "]"),)+
+                }
+            }
+
             /// The name in configuration and records.
             #[must_use]
             pub const fn name(self) -> &'static str {

@@ -52,6 +52,10 @@ fn check_places(document: Document<'_>) {
         if node.kind().is_text() {
             assert_eq!(document.token_at(span.start), Some(node));
             assert_eq!(document.token_at(span.end - 1), Some(node));
+            for mut near in [0, node.index().saturating_sub(3), node.index(), node.index() + 5, usize::MAX / 2] {
+                assert_eq!(document.token_near(&mut near, span.start), Some(node));
+                assert_eq!(near, node.index());
+            }
         }
     }
     let last = document.nodes().last().expect("a document has a root");

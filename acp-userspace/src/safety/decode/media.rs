@@ -62,5 +62,5 @@ pub(super) fn begins(run: &[u8], sextet: impl Fn(u8) -> u8) -> bool {
         let [_, bytes @ ..] = bits.to_be_bytes();
         *three = bytes;
     }
-    MAGIC.iter().any(|(at, magic)| head[*at..].starts_with(magic))
+    MAGIC.iter().any(|(at, magic)| head[*at] == magic[0] && head[*at..].starts_with(magic))
 }

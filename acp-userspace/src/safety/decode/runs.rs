@@ -25,6 +25,8 @@ enum Form {
     Media,
 }
 
+const FORMS: [Form; 3] = [Form::Base64, Form::Hex, Form::Media];
+
 /// A run and one reading of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Run {
@@ -78,7 +80,10 @@ pub(super) fn runs(text: &[u8]) -> impl Iterator<Item = Run> + use<'_> {
 
 /// Whether some reading of the run begins like text, or like media.
 pub(super) fn promise(text: &[u8], run: Range<usize>) -> bool {
-    readings(text, run).next().is_some()
+    let some = |part: &[u8]| FORMS.iter().any(|form| promises(part, *form));
+    let whole = &text[run];
+    let mut parts = whole.split(|byte| is_sign(*byte)).filter(|part| part.len() >= BASE64_MIN);
+    some(whole) || (whole.len() > BASE64_MIN && parts.any(some))
 }
 
 /// The readings of one run that begin like text or media: of the whole, and of the parts between signs if it has several.
@@ -94,9 +99,8 @@ fn readings(text: &[u8], run: Range<usize>) -> impl Iterator<Item = Run> + use<'
     });
     let whole = run.clone();
     let parts = parts.filter(move |part| part.len() >= BASE64_MIN && *part != run);
-    let forms =
-        |range: Range<usize>| [Form::Base64, Form::Hex, Form::Media].map(|form| Run { range: range.clone(), form });
-    std::iter::once(whole).chain(parts).flat_map(forms).filter(|run| promises(text, run))
+    let forms = |range: Range<usize>| FORMS.map(|form| Run { range: range.clone(), form });
+    std::iter::once(whole).chain(parts).flat_map(forms).filter(|run| promises(&text[run.range.clone()], run.form))
 }
 
 /// Whether nothing that may be of a run stands beside `range`.
@@ -129,10 +133,9 @@ fn wrapped_end(text: &[u8], run: Range<usize>) -> usize {
 }
 
 /// Whether a reading begins like text, or as media do.
-fn promises(text: &[u8], run: &Run) -> bool {
-    let bytes = &text[run.range.clone()];
+fn promises(bytes: &[u8], form: Form) -> bool {
     let mut first = [0; 3 * PROBE];
-    let len = match run.form {
+    let len = match form {
         Form::Base64 if bytes.len() % 4 == 1 || bytes.len() < BASE64_MIN => return false,
         Form::Base64 => {
             bytes.as_chunks().0.iter().take(PROBE).zip(first.as_chunks_mut().0).map_while(triple).count() * 3
@@ -141,7 +144,8 @@ fn promises(text: &[u8], run: &Run) -> bool {
         Form::Hex => bytes.as_chunks().0.iter().take(3 * PROBE).zip(&mut first).map_while(pair).count(),
         Form::Media => return media::begins(bytes, |byte| SEXTETS[usize::from(byte)]),
     };
-    let whole = match run.form {
+    let whole = match form {
+        _ if (0x80..0xc2).contains(&first[0]) => false,
         Form::Media => false,
         Form::Base64 => len == 3 * PROBE.min(bytes.len() / 4),
         Form::Hex => len == (3 * PROBE).min(bytes.len() / 2),

@@ -1,7 +1,7 @@
 //! Whether a text can stand for another one: a pass that clean text pays for.
 //!
 //! Marks are the bytes that `plain` and `hidden` begin at: `%`, `&` and all that are not ASCII. Runs are twelve characters
-//! of base64 in a row. Both are looked for in sixteen bytes at once.
+//! of base64 in a row. Both are looked for in sixteen bytes at once, or in as many more as the CPU compares.
 
 use std::ops::Range;
 
@@ -9,10 +9,12 @@ use wide::u8x16;
 
 use super::runs::{self, BASE64_MIN};
 #[cfg(target_arch = "x86_64")]
-use crate::safety::lanes;
+use crate::safety::lanes::{self, whole};
 
 /// Bytes judged at once.
 const BLOCK: usize = 64;
+/// Bytes that a block has in common with the one before: all but one of the shortest run.
+const OVERLAP: usize = BASE64_MIN - 1;
 /// Bytes that are looked at one by one before.
 const NEAR: usize = 8;
 
@@ -56,11 +58,25 @@ fn scan(
     judge: impl FnMut(Range<usize>) -> Option<usize>,
 ) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
-    if lanes::is_available() {
+    if whole::is_available() {
         // SAFETY: the CPU has what the function is compiled for, as was just asked.
+        return unsafe { scan_whole(text, from, mark, judge) };
+    } else if lanes::is_available() {
+        // SAFETY: as above.
         return unsafe { scan_wide(text, from, mark, judge) };
     }
-    scan_by(text, from, Marks::of_block, mark, judge)
+    scan_by(text, from, |rest| rest.first_chunk().map_or_else(|| Marks::of_rest(rest), Marks::of_block), mark, judge)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2")]
+fn scan_whole(
+    text: &[u8],
+    from: usize,
+    mark: impl Fn(&Marks) -> u64,
+    judge: impl FnMut(Range<usize>) -> Option<usize>,
+) -> Option<usize> {
+    scan_by(text, from, |rest| Marks::of_whole(rest), mark, judge)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -71,53 +87,68 @@ fn scan_wide(
     mark: impl Fn(&Marks) -> u64,
     judge: impl FnMut(Range<usize>) -> Option<usize>,
 ) -> Option<usize> {
-    scan_by(text, from, |block| Marks::of_block_wide(block), mark, judge)
+    let marks_of = |rest: &[u8]| match rest.first_chunk() {
+        Some(block) => Marks::of_block_wide(block),
+        None => Marks::of_rest(rest),
+    };
+    scan_by(text, from, marks_of, mark, judge)
 }
 
+/// `marks_of` sorts the next block of what is left, which may be shorter.
 #[inline(always)]
 fn scan_by(
     text: &[u8],
     from: usize,
-    marks_of: impl Fn(&[u8; BLOCK]) -> Marks,
+    marks_of: impl Fn(&[u8]) -> Marks,
     mark: impl Fn(&Marks) -> u64,
     mut judge: impl FnMut(Range<usize>) -> Option<usize>,
 ) -> Option<usize> {
-    let (mut base, mut before) = (from, Runs::default());
+    // A block begins with what may be of a run that goes on from the one before, and was judged there otherwise.
+    let (mut base, mut new) = (from, u64::MAX);
     'blocks: while base < text.len() {
-        let rest = &text[base..];
-        let marks = match rest.first_chunk() {
-            Some(block) => marks_of(block),
-            None => Marks::of_rest(rest),
-        };
-        let (wanted, mut twelfths) = (mark(&marks), before.twelfths(marks.run));
+        let marks = marks_of(&text[base..]);
+        let (wanted, mut twelfths) = (mark(&marks) & new, twelfths(marks.run) & new);
         while wanted | twelfths != 0 {
             let first = (wanted | twelfths).trailing_zeros();
             if wanted >> first & 1 != 0 {
                 return Some(base + first as usize);
             }
-            let run = run_at(text, base + first as usize);
+            let run = run_at(text, base, first, marks.run);
             let end = run.end;
             if let Some(found) = judge(run) {
                 return Some(found);
             }
             if end >= base + BLOCK {
-                (base, before) = (end, Runs::default());
+                (base, new) = (end, u64::MAX);
                 continue 'blocks;
             }
             twelfths &= !0 << (end - base);
         }
-        base += BLOCK;
+        (base, new) = (base + BLOCK - OVERLAP, u64::MAX << OVERLAP);
     }
     None
 }
 
-/// The whole of the run whose twelfth byte is at `twelfth`.
-fn run_at(text: &[u8], twelfth: usize) -> Range<usize> {
-    let more = text[twelfth..].iter().take_while(|byte| is_run(**byte)).count();
-    twelfth + 1 - BASE64_MIN..twelfth + more
+/// Which bytes end twelve of a run.
+fn twelfths(run: u64) -> u64 {
+    let two = run & run << 1;
+    let four = two & two << 2;
+    let eight = four & four << 4;
+    eight & four << 8
 }
 
-fn is_run(byte: u8) -> bool {
+/// The whole of the run whose twelfth byte is the block's `twelfth`; the block is at `base`, and `run` says which of its
+/// bytes are of one.
+fn run_at(text: &[u8], base: usize, twelfth: u32, run: u64) -> Range<usize> {
+    let at = base + twelfth as usize;
+    let mut end = at + (run >> twelfth).trailing_ones() as usize;
+    if end == base + BLOCK {
+        end += text[end..].iter().take_while(|byte| is_run(**byte)).count();
+    }
+    at + 1 - BASE64_MIN..end
+}
+
+const fn is_run(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'/' | b'_')
 }
 
@@ -182,30 +213,37 @@ impl Marks {
     }
 }
 
-/// What the block before showed: bytes that end one, two, four and eight of a run.
-#[derive(Debug, Default)]
-struct Runs {
-    one: u64,
-    two: u64,
-    four: u64,
-}
-
-impl Runs {
-    /// Which bytes of the next block end twelve of a run.
+#[cfg(target_arch = "x86_64")]
+impl Marks {
+    /// As [`Marks::of_block`], all at once, of the first bytes of what is left.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,bmi1,bmi2")]
     #[inline]
-    fn twelfths(&mut self, run: u64) -> u64 {
-        /// Every place `by` bytes behind one that is marked.
-        fn behind(marks: u64, block_before: u64, by: u32) -> u64 {
-            marks << by | block_before >> (64 - by)
-        }
-        let two = run & behind(run, self.one, 1);
-        let four = two & behind(two, self.two, 2);
-        let eight = four & behind(four, self.four, 4);
-        let twelve = eight & behind(four, self.four, 8);
-        *self = Self { one: run, two, four };
-        twelve
+    fn of_whole(rest: &[u8]) -> Self {
+        let sorted = whole::sort(rest, &KINDS);
+        Self { mark: sorted.of(MARK) | sorted.other(), run: sorted.of(RUN) }
     }
 }
+
+/// What a byte is, for [`whole::sort`].
+#[cfg(target_arch = "x86_64")]
+const MARK: u8 = 1;
+#[cfg(target_arch = "x86_64")]
+const RUN: u8 = 2;
+#[cfg(target_arch = "x86_64")]
+const KINDS: whole::Table = {
+    let (mut kinds, mut byte) = ([0; 128], 0);
+    while byte < kinds.len() {
+        kinds[byte] = if is_run(byte as u8) {
+            RUN
+        } else if matches!(byte as u8, b'%' | b'&') {
+            MARK
+        } else {
+            0
+        };
+        byte += 1;
+    }
+    kinds
+};
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +264,11 @@ mod tests {
             if lanes::is_available() {
                 // SAFETY: the CPU has what the function is compiled for, as was just asked.
                 assert_eq!(unsafe { Marks::of_block_wide(&block) }, marks, "{byte:#x}");
+            }
+            #[cfg(target_arch = "x86_64")]
+            if whole::is_available() {
+                // SAFETY: as above.
+                assert_eq!(unsafe { Marks::of_whole(&block) }, marks, "{byte:#x}");
             }
         }
     }

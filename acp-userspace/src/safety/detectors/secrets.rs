@@ -37,6 +37,9 @@ pub(in crate::safety) const BACK_BYTES_MAX: usize = 256;
 /// Furthest a look reads on from the anchor's end: a 4096-bit RSA key in PEM is 3.2 KiB.
 pub(in crate::safety) const FORWARD_BYTES_MAX: usize = 4096;
 
+/// Shortest value that a secret's name announces.
+pub(in crate::safety) const VALUE_BYTES_MIN: usize = value::BYTES_MIN;
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::safety) struct Secret {
@@ -122,9 +125,10 @@ pub(in crate::safety) fn find(text: &[u8], key: Option<&str>, anchor: usize, end
     }
 }
 
-/// Whether the member `key`, whose value has so many bytes, is worth [`assigned`]: cheap, and rarely true.
-pub(in crate::safety) fn may_be_assigned(key: &str, value_len: usize) -> bool {
-    value_len >= value::BYTES_MIN && assignment::may_be_of_member(key, value_len)
+/// Whether the member `key`, whose value has so many bytes, [`VALUE_BYTES_MIN`] or more, is worth [`assigned`]: cheap, and
+/// rarely true.
+pub(in crate::safety) fn may_be_assigned(key: &[u8], value_len: usize) -> bool {
+    assignment::may_be_of_member(key, value_len)
 }
 
 /// The secret that is the value of the JSON member `key`, if that is a secret's name and the value looks like one.

@@ -68,9 +68,35 @@ impl Announced<'_> {
 /// All words, by who looks for them. The engine numbers them in this order.
 const LISTS: [&[Word]; 2] = [bic::WORDS, personal::WORDS];
 
+const COUNT: usize = {
+    let (mut count, mut list) = (0, 0);
+    while list < LISTS.len() {
+        count += LISTS[list].len();
+        list += 1;
+    }
+    count
+};
+
+/// Words are numbered in a byte.
+const _: () = assert!(COUNT <= u8::MAX as usize);
+
+/// Every word, by its number.
+static NUMBERED: [&Word; COUNT] = {
+    let (mut all, mut count, mut list) = ([&LISTS[0][0]; COUNT], 0, 0);
+    while list < LISTS.len() {
+        let mut word = 0;
+        while word < LISTS[list].len() {
+            all[count] = &LISTS[list][word];
+            (count, word) = (count + 1, word + 1);
+        }
+        list += 1;
+    }
+    all
+};
+
 /// All words, in the order of their numbers.
 pub(in crate::safety) fn all() -> impl Iterator<Item = &'static Word> {
-    LISTS.into_iter().flatten()
+    NUMBERED.into_iter()
 }
 
 /// Whatever some word finds.
@@ -91,20 +117,10 @@ pub(super) const FOUND: Detectors = {
 
 /// Reports what the word of this number announces, as far as it is wanted.
 pub(super) fn examine(announced: &Announced<'_>, word: u8, wanted: Detectors, report: &mut Report<'_>) {
-    let Some(word) = all().nth(word.into()).filter(|word| word.finds.overlaps(wanted)) else { return };
+    let Some(word) = NUMBERED.get(usize::from(word)).filter(|word| word.finds.overlaps(wanted)) else { return };
     (word.look)(announced, &mut |detector, range, confidence| {
         if wanted.contains(detector) {
             report(detector, range, confidence);
         }
     });
 }
-
-/// Words are numbered in a byte.
-const _: () = {
-    let (mut count, mut list) = (0, 0);
-    while list < LISTS.len() {
-        count += LISTS[list].len();
-        list += 1;
-    }
-    assert!(count <= u8::MAX as usize);
-};

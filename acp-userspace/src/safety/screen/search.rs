@@ -7,6 +7,7 @@
 //! a member holds a word that announces values, its value is looked at too. What a text stands for when it is decoded
 //! (`layers`) is searched like the text itself.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -99,9 +100,8 @@ impl Scan {
             Body::Json(document) => {
                 search.original(document)?;
                 search.escaped(document)?;
-                search.members(document)?;
+                search.structure(document)?;
                 search.layers_of_json(document)?;
-                search.arrays(document)?;
             }
             Body::Form(body) => search.encoded(body, Place::Form)?,
             Body::Raw(body) => search.plain(body, Place::Raw)?,
@@ -189,9 +189,12 @@ impl Search<'_> {
 
     /// What lies between two tokens of the body.
     fn part(&mut self, document: Document<'_>, part: Range<usize>) -> Result<(), ScannerError> {
-        let from = part.start;
+        let (from, near) = (part.start, Cell::new(0));
         self.each(&document.original().as_bytes()[part], |candidate| {
-            let node = document.token_at(from + candidate.end as usize - 1).filter(|node| !node.has_escapes())?;
+            let mut at = near.get();
+            let node = document.token_near(&mut at, from + candidate.end as usize - 1);
+            near.set(at);
+            let node = node.filter(|node| !node.has_escapes())?;
             let text = node.text().filter(|text| node.kind() != Kind::Number || !is_quantity(text))?;
             // The text of a number is its token; a string's begins behind the quote.
             let base = node.span().start + (node.span().len() - text.len()) / 2 - from;
@@ -207,25 +210,36 @@ impl Search<'_> {
         })
     }
 
-    /// The values of members that a secret's name stands before.
-    fn members(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
-        if !self.wanted.secrets() {
+    /// What names tell of values, and what the items of arrays say together.
+    fn structure(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
+        let secrets = self.wanted.secrets();
+        for node in document.keys_and_arrays() {
+            if node.kind() == Kind::Array {
+                self.array(node)?;
+            } else if secrets {
+                self.assigned(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a member, where a secret's name stands before it.
+    fn assigned(&mut self, key: Node<'_>) -> Result<(), ScannerError> {
+        let Some(node) = key.value().filter(|value| value.kind() == Kind::String) else { return Ok(()) };
+        // Of most members the name and the value's length tell enough.
+        let len = if node.has_escapes() { usize::MAX } else { node.span().len() - 2 };
+        if len < secrets::VALUE_BYTES_MIN || !key.bytes().is_some_and(|name| secrets::may_be_assigned(name, len)) {
+            debug_assert!(
+                secrets::assigned(key.text().unwrap_or_default(), node.bytes().unwrap_or_default()).is_none()
+            );
             return Ok(());
         }
-        for node in document.nodes().filter(|node| node.kind() == Kind::String) {
-            let Some(key) = node.key().and_then(|key| key.text()) else { continue };
-            // Of most members the name and the value's length tell enough.
-            if !node.has_escapes() && !secrets::may_be_assigned(key, node.span().len() - 2) {
-                debug_assert!(node.text().is_none_or(|text| secrets::assigned(key, text.as_bytes()).is_none()));
-                continue;
-            }
-            let Some(text) = node.text() else { continue };
-            let found = secrets::assigned(key, text.as_bytes()).filter(|secret| self.wanted.contains(secret.kind));
-            if let Some(secret) = found {
-                let place = Place::Node(node.index());
-                let secrets::Secret { kind: detector, range, confidence } = secret;
-                push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
-            }
+        let Some(key) = key.text() else { return Ok(()) };
+        let found = node.text().and_then(|text| secrets::assigned(key, text.as_bytes()));
+        if let Some(secret) = found.filter(|secret| self.wanted.contains(secret.kind)) {
+            let place = Place::Node(node.index());
+            let secrets::Secret { kind: detector, range, confidence } = secret;
+            push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
         }
         Ok(())
     }
@@ -233,7 +247,7 @@ impl Search<'_> {
     /// A path, a query or a form.
     fn encoded(&mut self, text: &[u8], place: Place) -> Result<(), ScannerError> {
         let anchored = self.wanted.secrets() || self.wanted.words() || self.wanted.phrases();
-        let clean = !anchored && !can_hold_shape(text);
+        let clean = (!anchored && !can_hold_shape(text)) || (!self.wanted.phrases() && is_plain_name(text));
         if clean && suspect(text, 0).is_none() {
             return Ok(());
         }
@@ -460,6 +474,12 @@ fn is_quantity(number: &str) -> bool {
 /// Whether `text` could hold a shape once decoded: short paths and queries without digits do not.
 fn can_hold_shape(text: &[u8]) -> bool {
     text.len() >= 16 || text.iter().any(|byte| byte.is_ascii_digit() || matches!(byte, b'@' | b'%' | b':'))
+}
+
+/// Whether `text` is a short name of lower-case letters, as most of a path are: nothing but phrases is found in one.
+pub(super) fn is_plain_name(text: &[u8]) -> bool {
+    const BYTES_MAX: usize = 11;
+    text.len() <= BYTES_MAX && text.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'.' | b'/' | b'_'))
 }
 
 /// Decodes `%XX` and `+`; `&` and `;` become newlines, which no detector crosses. Broken escapes stay as they are.

@@ -45,7 +45,7 @@ impl Presented {
             detector: restored.detector,
             action: ContentAction::Detokenize,
             rule: "safety.detokenize".into(),
-            text: String::from_utf8_lossy(&restored.value).into_owned(),
+            text: String::from_utf8_lossy(&restored.value).into_owned().into(),
         };
         self.opened.iter().map(change).collect()
     }

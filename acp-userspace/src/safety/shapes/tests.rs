@@ -105,15 +105,27 @@ fn what_is_settled_is_not_given_again() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn bytes_are_sorted_alike_however_many_at_once() {
-    if !lanes::is_available() {
-        eprintln!("no AVX2: there is nothing to compare");
-        return;
-    }
     for byte in 0..=u8::MAX {
         let mut block = [b'~'; BLOCK];
         block[usize::from(byte) % BLOCK] = byte;
+        if lanes::is_available() {
+            // SAFETY: the CPU has what the function is compiled for, as was just asked.
+            assert_eq!(unsafe { classes_wide(&block) }, classes(&block), "{byte:#x}");
+        }
+        if whole::is_available() {
+            // SAFETY: as above.
+            assert_eq!(unsafe { classes_whole(&block) }, classes(&block), "{byte:#x}");
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_is_left_is_sorted_like_a_whole_block() {
+    let block: [u8; BLOCK] = std::array::from_fn(|at| b"7a .@:-("[at % 8]);
+    for len in (0..=BLOCK).take_while(|_| whole::is_available()) {
         // SAFETY: the CPU has what the function is compiled for, as was just asked.
-        assert_eq!(unsafe { classes_wide(&block) }, classes(&block), "{byte:#x}");
+        assert_eq!(unsafe { classes_whole(&block[..len]) }, classes_of_rest(&block[..len]), "{len}");
     }
 }
 

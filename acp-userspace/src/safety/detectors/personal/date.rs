@@ -128,7 +128,11 @@ fn between(text: &[u8]) -> usize {
 fn month(text: &[u8]) -> Option<(u32, usize)> {
     let len = text.iter().take(12).take_while(|byte| byte.is_ascii_alphabetic() || **byte >= 0x80).count();
     let name = &text[..len];
-    let begins = |start: &&str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start.as_bytes()));
+    let first = name.first()?.to_ascii_lowercase();
+    let begins = |start: &&str| {
+        let start = start.as_bytes();
+        start[0] == first && name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start))
+    };
     let month = MONTHS.iter().position(|starts| starts.iter().any(begins))?;
     Some((month as u32 + 1, len))
 }

@@ -76,8 +76,8 @@ fn is_told(value: &[u8]) -> bool {
 }
 
 /// Whether [`of_member`] may find something in a value of so many bytes.
-pub(super) fn may_be_of_member(key: &str, value_len: usize) -> bool {
-    let name = &key.as_bytes()[..key.len().min(NAME_BYTES_MAX)];
+pub(super) fn may_be_of_member(key: &[u8], value_len: usize) -> bool {
+    let name = &key[..key.len().min(NAME_BYTES_MAX)];
     may_promise(name) || named::may_have_len(value_len) || authorization::is_name(name)
 }
 
@@ -175,10 +175,17 @@ const ENDS: [u32; 26] = {
 
 /// Whether the last two letters of `name` are those of some word: of most names they are not.
 fn may_promise(name: &[u8]) -> bool {
-    let letter = |byte: u8| usize::from((byte | 0x20).wrapping_sub(b'a'));
-    let mut last = name.iter().rev().filter(|byte| ALNUM.has(**byte)).map(|byte| letter(*byte));
-    let ends = last.next().and_then(|last| ENDS.get(last));
-    ends.zip(last.next()).is_some_and(|(ends, before)| before < 26 && ends >> before & 1 != 0)
+    let (before, last) = match name {
+        [.., before, last] if ALNUM.has(*before) && ALNUM.has(*last) => (before, last),
+        _ => {
+            let mut plain = name.iter().rev().filter(|byte| ALNUM.has(**byte));
+            let (Some(last), Some(before)) = (plain.next(), plain.next()) else { return false };
+            (before, last)
+        }
+    };
+    let letter = |byte: &u8| (byte | 0x20).wrapping_sub(b'a');
+    let ends = ENDS.get(usize::from(letter(last))).copied().unwrap_or_default();
+    letter(before) < 26 && ends >> letter(before) & 1 != 0
 }
 
 /// What a name promises: the longest word it ends in. `_`, `-`, `.` and case do not count.

@@ -113,38 +113,39 @@ pub(super) fn ends(text: &[u8], at: usize) -> bool {
 
 /// Whether one of `words` stands in `text`, in any case. The words are in lower case.
 pub(super) fn contains_any(text: &[u8], words: &Words) -> bool {
-    text.iter().enumerate().any(|(at, byte)| {
-        let byte = byte.to_ascii_lowercase();
-        // The first letters first: they leave few places to look at.
-        words.first[usize::from(byte >> 6 & 3)] >> (byte & 63) & 1 != 0
-            && words.list.iter().any(|word| {
-                let word = word.as_bytes();
-                let found = text.get(at..at + word.len());
-                // The last letter before all of them.
-                found.is_some_and(|found| {
-                    found[word.len() - 1].eq_ignore_ascii_case(&word[word.len() - 1])
-                        && found.eq_ignore_ascii_case(word)
-                })
-            })
+    let begins = |at: usize, word: &str| {
+        text.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    // The first two letters leave few places to look at.
+    text.array_windows().enumerate().any(|(at, pair)| {
+        let (word, bit) = Words::place(*pair);
+        words.pairs[word] >> bit & 1 != 0 && words.list.iter().any(|word| begins(at, word))
     })
 }
 
-/// Words to look for.
+/// Words to look for, of two letters or more.
 pub(super) struct Words {
     list: &'static [&'static str],
-    /// A bit for every byte one of them begins with.
-    first: [u64; 4],
+    /// The first two bytes of each, by [`Words::place`].
+    pairs: [u64; 16],
 }
 
 impl Words {
     pub(super) const fn of(list: &'static [&'static str]) -> Self {
-        let (mut first, mut i) = ([0; 4], 0);
+        let (mut pairs, mut i) = ([0; 16], 0);
         while i < list.len() {
-            let byte = list[i].as_bytes()[0];
-            first[(byte >> 6) as usize] |= 1 << (byte & 63);
+            let [first, second, ..] = list[i].as_bytes() else { panic!("a word of one letter") };
+            let (word, bit) = Self::place([*first, *second]);
+            pairs[word] |= 1 << bit;
             i += 1;
         }
-        Self { list, first }
+        Self { list, pairs }
+    }
+
+    /// Where two bytes are marked: the same for capitals, and seldom for others.
+    const fn place(pair: [u8; 2]) -> (usize, u32) {
+        let [first, second] = pair;
+        ((first & 15) as usize, (second & 31 | (first & 16) << 1) as u32)
     }
 }
 

@@ -88,11 +88,15 @@ pub(super) fn in_curl(text: &[u8], end: usize) -> Option<Secret> {
 
 /// What a driver's settings begin with.
 const SETTINGS: Words = Words::of(&["server=", "host=", "data source=", "uid=", "user id="]);
-const JDBC: Words = Words::of(&["jdbc:"]);
+/// A URL's scheme that says so too.
+const JDBC: &[u8] = b"jdbc";
 
 /// Whether the password at `start` stands among a driver's settings: a server or a user is set before or after it.
 pub(super) fn is_in_settings(text: &[u8], start: usize) -> bool {
     const NEAR_BYTES: usize = 96;
     let near = &text[start.saturating_sub(NEAR_BYTES)..text.len().min(start + NEAR_BYTES)];
-    (near.contains(&b';') && contains_any(near, &SETTINGS)) || contains_any(near, &JDBC)
+    let is_jdbc = |colon: usize| {
+        colon.checked_sub(JDBC.len()).is_some_and(|scheme| near[scheme..colon].eq_ignore_ascii_case(JDBC))
+    };
+    (near.contains(&b';') && contains_any(near, &SETTINGS)) || memchr::memchr_iter(b':', near).any(is_jdbc)
 }

@@ -104,14 +104,16 @@ fn last_name(text: &[u8]) -> &[u8] {
 }
 
 fn secret(name: &[u8], value: &[u8], start: usize) -> Option<Secret> {
-    if !may_have_len(value.len()) {
+    // What people write has a blank early on.
+    if !may_have_len(value.len()) || value.iter().any(u8::is_ascii_whitespace) {
         return None;
     }
     let fits = |form: &Form| match form {
+        _ if form.len() != value.len() => false,
         Form::Uuid => token::is_uuid(value),
-        Form::Exactly(prefix, set, len) => value
+        Form::Exactly(prefix, set, _) => value
             .strip_prefix(prefix.as_bytes())
-            .is_some_and(|rest| rest.len() == *len && rest.iter().all(|byte| set.has(*byte)) && is_mixed(rest)),
+            .is_some_and(|rest| rest.iter().all(|byte| set.has(*byte)) && is_mixed(rest)),
         Form::Pair => {
             let hex = |part: &[u8]| part.len() == 8 && part.iter().all(|byte| HEX.has(*byte));
             value.split_at_checked(8).is_some_and(|(user, rest)| hex(user) && rest.strip_prefix(b":").is_some_and(hex))

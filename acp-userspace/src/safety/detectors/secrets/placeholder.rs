@@ -18,8 +18,25 @@ const WORDS: Words = Words::of(&[
     "example_",
 ]);
 
-/// Words of made-up values: a sample, or what people type who make up a key.
-const MADE_UP: Words = Words::of(&["example", "dummy", "abc123", "abcdefgh", "123456789"]);
+/// The same in a value of any form, and words of made-up ones: a sample, or what people type who make up a key.
+const WORDS_OF_VALUES: Words = Words::of(&[
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "redacted",
+    "your_",
+    "your-",
+    "_your",
+    "_here",
+    "-here",
+    "insert_",
+    "example",
+    "dummy",
+    "abc123",
+    "abcdefgh",
+    "123456789",
+]);
 
 /// What is given as a password by those who give none.
 const PASSWORDS: [&[u8]; 30] = [
@@ -58,7 +75,7 @@ const PASSWORDS: [&[u8]; 30] = [
 /// Whether the body of a token, all of whose characters were checked, stands for one: filler, a word that says so, or
 /// the ending AWS gives the keys of its documentation.
 pub(super) fn is_token(body: &[u8]) -> bool {
-    is_filler(body) || body.ends_with(b"EXAMPLE") || body.ends_with(b"EXAMPLEKEY") || says_so(body)
+    is_filler(body) || body.ends_with(b"EXAMPLE") || body.ends_with(b"EXAMPLEKEY") || contains_any(body, &WORDS)
 }
 
 /// Whether one character is repeated as people do it to fill a form: `x` more than five times, or half of the body.
@@ -76,10 +93,6 @@ fn is_filler(body: &[u8]) -> bool {
     longest_x > 5 || longest * 2 > body.len().max(6)
 }
 
-fn says_so(body: &[u8]) -> bool {
-    contains_any(body, &WORDS)
-}
-
 /// Whether a value that may hold any character is a reference, a template, a mask or a word in a password's place.
 pub(super) fn is_value(value: &[u8]) -> bool {
     let [first, ..] = value else { return true };
@@ -87,8 +100,7 @@ pub(super) fn is_value(value: &[u8]) -> bool {
     let word = word.strip_prefix(b"_").or(word.strip_prefix(b"-")).unwrap_or(word);
     is_reference(*first, value)
         || is_filler(value)
-        || says_so(value)
-        || contains_any(value, &MADE_UP)
+        || contains_any(value, &WORDS_OF_VALUES)
         || value.starts_with(b"your")
         || value.starts_with(b"my_")
         || value.starts_with(b"my-")

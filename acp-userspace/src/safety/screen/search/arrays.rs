@@ -10,7 +10,7 @@
 //! other than a text holds, the next begins with the last [`ITEMS_MAX`], so that no value is cut.
 
 use super::{Found, Hit, Place, Range, Search};
-use crate::protocol::json::{Document, Kind, Node};
+use crate::protocol::json::{Kind, Node};
 use crate::safety::custom;
 use crate::safety::detectors;
 use crate::safety::scanner::ScannerError;
@@ -62,16 +62,19 @@ impl Joined {
 }
 
 impl Search<'_> {
-    /// Searches what items say together.
-    pub(super) fn arrays(&mut self, document: Document<'_>) -> Result<(), ScannerError> {
+    /// Searches what the items of an array say together.
+    pub(super) fn array(&mut self, array: Node<'_>) -> Result<(), ScannerError> {
+        // Most have none, or one.
+        if array.items().nth(1).is_none() {
+            return Ok(());
+        }
         let mut joined = std::mem::take(self.joined);
-        let mut arrays = document.nodes().filter(|node| node.kind() == Kind::Array);
-        let result = arrays.try_for_each(|array| self.array(array, &mut joined));
+        let result = self.items(array, &mut joined);
         *self.joined = joined;
         result
     }
 
-    fn array(&mut self, array: Node<'_>, joined: &mut Joined) -> Result<(), ScannerError> {
+    fn items(&mut self, array: Node<'_>, joined: &mut Joined) -> Result<(), ScannerError> {
         joined.clear();
         if let Some(kind) = groups(array, joined) {
             let all = 0..joined.text.len();
