@@ -4,7 +4,7 @@
 //! tested, and property-tested, as ordinary code on the host; the gateway's user-space tier calls the same functions.
 //!
 //! - [`addr`]: addresses as 16 bytes, and the key a source is penalised under.
-//! - [`penalty`]: whether a new connection of a penalised source is refused.
+//! - [`penalty`]: whether a new connection of a penalised source is refused; [`table`]: where its penalty is found.
 //! - [`steer`]: which of two workers gets a connection.
 //! - [`ledger`]: what is bound to a socket, and the record of a closed connection.
 //! - [`packet`]: the SYN in a frame.
@@ -30,6 +30,7 @@ mod pod;
 pub mod quarantine;
 pub mod stats;
 pub mod steer;
+pub mod table;
 
 pub use addr::SourceKey;
 pub use ledger::{ConnClosed, SkState, TenantSlot};
@@ -37,7 +38,7 @@ pub use penalty::{Penalty, Verdict, penalty_decide};
 
 /// The version of what programs and gateway agree on: maps, their types, what each side writes. Raised with each change
 /// that an older program or gateway would misunderstand, as a gateway may take over the programs of an earlier one.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Names of the globals that the loader sets before the programs are verified.
 pub mod globals {
@@ -45,4 +46,6 @@ pub mod globals {
     pub const WORKERS: &str = "ACP_WORKERS";
     /// `u32`: the port whose connections are kept in the ledger.
     pub const PORT: &str = "ACP_PORT";
+    /// `u64`: the seed of the [table of penalties](crate::table).
+    pub const SEED: &str = "ACP_SEED";
 }

@@ -8,7 +8,8 @@
 //!   `programs/egress.rs`, what freezes a tenant's in `programs/quarantine.rs`.
 //!
 //! What they cost, and of what, is in docs/benchmarks.md ("The flood"). Where they do not run all the time, cold caches are
-//! most of it: fewer places touched is what makes them faster, fewer instructions hardly.
+//! most of it: fewer places touched is what makes them faster, fewer instructions hardly. So penalties are not in a hash
+//! map of the kernel's, each look-up in which touches half a dozen.
 //!
 //! What the verifier needs and the compiler does not know: context fields are read one by one with `read_volatile`,
 //! because two adjacent 32-bit loads merged into one of 64 bits are refused as an invalid context access.
@@ -25,9 +26,10 @@ use acp_ebpf::addr::{self, ETH_P_IP, ETH_P_IPV6, IPV4_SOURCE, IPV6_SOURCE};
 use acp_ebpf::ledger::{self, Close, Opening, tcp};
 use acp_ebpf::log::event;
 use acp_ebpf::packet::{self, Frame, PLAIN, Plain};
-use acp_ebpf::penalty::{self, PENALTIES_MAX};
+use acp_ebpf::penalty;
 use acp_ebpf::stats::{self, STATS_MAX};
 use acp_ebpf::steer::{self, DRAINING, WORKERS_MAX, WorkerLoad};
+use acp_ebpf::table::{self, ENTRIES, Slot, Slots, word};
 use acp_ebpf::{ConnClosed, Penalty, SkState, SourceKey, Verdict, penalty_decide};
 use aya_ebpf::bindings::{
     BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP, BPF_SK_STORAGE_GET_F_CREATE, BPF_SOCK_OPS_PARSE_ALL_HDR_OPT_CB_FLAG,
@@ -35,7 +37,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_LISTEN_CB, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_hdr_start_off,
     bpf_sock_ops, sk_action, xdp_action,
 };
-use aya_ebpf::btf_maps::{Array, LruHashMap, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
+use aya_ebpf::btf_maps::{Array, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
 use aya_ebpf::helpers::{
     bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skb_load_bytes,
     bpf_skb_load_bytes_relative, bpf_xdp_load_bytes,
@@ -46,10 +48,10 @@ use aya_ebpf::{EbpfContext as _, Global};
 
 use self::programs::log::say;
 
-/// Sources under penalty. User space inserts and removes, so no flood of forged SYNs can evict an entry; both programs
-/// read, and `acp_ledger` spends the trickle in place.
+/// Sources under penalty: see [`acp_ebpf::table`]. User space writes through a mapping, which also has slots begin where
+/// cache lines do; the programs read, and `acp_ledger` spends the trickle in place.
 #[btf_map]
-static PENALTY: LruHashMap<SourceKey, Penalty, { PENALTIES_MAX as usize }> = LruHashMap::new();
+static PENALTY: Array<Slot, { ENTRIES as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Worker index → its listener. Written by user space.
 #[btf_map]
@@ -87,21 +89,44 @@ static ACP_WORKERS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static ACP_PORT: Global<u32> = Global::new(0);
 
+/// [`acp_ebpf::globals::SEED`].
+#[unsafe(no_mangle)]
+static ACP_SEED: Global<u64> = Global::new(0);
+
+/// [`PENALTY`], to be looked into.
+struct Penalties;
+
+impl Slots for Penalties {
+    type At = *mut Slot;
+
+    #[inline(always)]
+    fn at(&self, index: u32) -> Option<*mut Slot> {
+        PENALTY.get_ptr_mut(index)
+    }
+
+    #[inline(always)]
+    fn load(&self, at: *mut Slot, word: usize) -> u64 {
+        // SAFETY: the map returned the pointer; user space stores whole words.
+        unsafe { (&raw const (*at).0).cast::<u64>().add(word).read_volatile() }
+    }
+}
+
+#[inline(always)]
+fn penalty_of(source: SourceKey) -> Option<(*mut Slot, Penalty)> {
+    table::find(&Penalties, ACP_SEED.load(), source)
+}
+
 /// Refuses a penalised source (SK_DROP: the client gets RST), or picks a worker. A packet whose source cannot be read
 /// is steered: it has no penalty that could be found.
 #[sk_reuseport]
 fn acp_steer(ctx: SkReuseportContext) -> u32 {
     if let Some(source) = source(&ctx)
-        && let Some(penalty) = PENALTY.get_ptr(source)
+        && let Some((_, penalty)) = penalty_of(source)
+        && matches!(penalty_decide(&penalty, now_ns()), Verdict::Refuse | Verdict::Drop)
     {
-        // SAFETY: the map returned the pointer; the copy may mix an update in progress, and every mix is a penalty
-        // that ends by itself.
-        let penalty = unsafe { penalty.read_volatile() };
-        if matches!(penalty_decide(&penalty, now_ns()), Verdict::Refuse | Verdict::Drop) {
-            count(stats::REFUSED);
-            say(event::REFUSED, source.0, 0, 0);
-            return sk_action::SK_DROP;
-        }
+        count(stats::REFUSED);
+        say(event::REFUSED, source.0, 0, 0);
+        return sk_action::SK_DROP;
     }
     steer(&ctx);
     sk_action::SK_PASS
@@ -183,9 +208,8 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
     if u32::from(syn.port) != ACP_PORT.load() {
         return false;
     }
-    let Some(penalty) = PENALTY.get_ptr(SourceKey::of_words(syn.source)) else { return false };
-    // SAFETY: as in `acp_steer`.
-    let dropped = penalty_decide(&unsafe { penalty.read_volatile() }, now_ns()) == Verdict::Drop;
+    let Some((_, penalty)) = penalty_of(SourceKey::of_words(syn.source)) else { return false };
+    let dropped = penalty_decide(&penalty, now_ns()) == Verdict::Drop;
     if dropped {
         count(stats::DROPPED);
         say(event::DROPPED, addr::from_words(syn.source), 0, 0);
@@ -309,15 +333,13 @@ fn forget_opening(opening: Opening) -> Option<u64> {
 /// way at accept, counts exactly and resets what was too many.
 #[inline(always)]
 fn spend_trickle(source: SourceKey, now_ns: u64) {
-    let Some(penalty) = PENALTY.get_ptr_mut(source) else { return };
-    // SAFETY: as in `acp_steer`.
-    let read = unsafe { penalty.read_volatile() };
+    let Some((slot, read)) = penalty_of(source) else { return };
     if penalty_decide(&read, now_ns) != Verdict::Trickle {
         return;
     }
     if let Some(spent) = penalty::spend(read.trickle, penalty::cycle(read.since_ns, now_ns), read.open_max) {
         // SAFETY: the map returned the pointer; a word is stored whole.
-        unsafe { (&raw mut (*penalty).trickle).write_volatile(spent) };
+        unsafe { (&raw mut (*slot).0).cast::<u64>().add(word::TRICKLE).write_volatile(spent) };
         say(event::LET_THROUGH, source.0, 0, spent as u32);
     }
 }

@@ -18,10 +18,6 @@ pub const OPEN_NS: u64 = 1_000_000_000;
 pub const TRICKLE_MAX: u32 = 8;
 /// [`Penalty::open_max`] without a bound.
 pub const OPEN_ALL: u32 = u32::MAX;
-/// Entries of the penalty map, which user space alone inserts into. Four times
-/// what user space keeps, because the kernel's LRU is approximate and evicts early when it is nearly full.
-pub const PENALTIES_MAX: u32 = 16_384;
-
 /// What a penalty does: values of [`Penalty::mode`]. Any other refuses.
 pub mod mode {
     /// Nothing: what it would refuse is counted.
@@ -32,7 +28,7 @@ pub mod mode {
     pub const SILENT: u32 = 2;
 }
 
-/// One penalised source: the value of the penalty map. User space writes it whole; the kernel changes
+/// What a penalised source is under, in a slot of the [table](crate::table). User space writes it; the kernel changes
 /// only [`Penalty::trickle`], and only at ESTABLISHED.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -57,6 +53,22 @@ impl Penalty {
     #[must_use]
     pub const fn new(since_ns: u64, until_ns: u64) -> Self {
         Self { since_ns, until_ns, trickle: 0, mode: mode::REFUSE, open_max: OPEN_ALL }
+    }
+
+    /// The words of a slot, as a penalty.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_words(words: [u64; 4]) -> Self {
+        // SAFETY: 32 bytes in either form, without padding, of which any are a value.
+        unsafe { core::mem::transmute(words) }
+    }
+
+    /// The same the other way round.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_words(self) -> [u64; 4] {
+        // SAFETY: as above.
+        unsafe { core::mem::transmute(self) }
     }
 
     /// The same in another [`mode`].

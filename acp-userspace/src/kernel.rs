@@ -28,6 +28,7 @@ mod probe;
 mod quarantine;
 pub mod socket;
 pub mod source;
+mod table;
 mod tenants;
 mod worker;
 mod xdp_owner;
@@ -111,6 +112,8 @@ pub struct Stats {
     pub dropped: u64,
     /// Connections refused after accept.
     pub reset: u64,
+    /// Penalties that found no slot in the kernel's table: of sources refused after accept.
+    pub unplaced: u64,
     /// Connections let through a penalty's open second.
     pub trickled: u64,
     /// Connections that would have been refused, were penalties not only observed.
@@ -163,17 +166,15 @@ impl Shared {
 /// The control thread's half. See the module's documentation.
 pub trait KernelPlane: Send {
     /// Refuses new connections of `source` (an IPv4 address, or the /64 of an IPv6 one) until the penalty's deadline,
-    /// but for its open seconds; takes the place of a penalty it is under already. Established ones stay.
+    /// but for its open seconds; takes the place of a penalty it is under already. Established ones stay. Where the
+    /// kernel has no slot for it, it is refused after accept, and counted ([`Stats::unplaced`]).
     ///
     /// # Errors
     /// [`KernelError::Full`], or the kernel's.
     fn penalise(&mut self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError>;
 
     /// Ends a penalty at once; whether there was one.
-    ///
-    /// # Errors
-    /// The kernel's. The penalty then ends by its deadline.
-    fn pardon(&mut self, source: IpAddr) -> Result<bool, KernelError>;
+    fn pardon(&mut self, source: IpAddr) -> bool;
 
     /// Hands over the records of connections closed since the last call, oldest first, and returns how many. Every
     /// 50 ms is often enough (see [`ledger::EVENTS_BYTES`]). Nothing comes where the workers keep the ledger.

@@ -202,17 +202,10 @@ impl KernelControl {
 
     fn lift(&mut self, source: IpAddr, why: &str) -> bool {
         let lifted = self.plane().pardon(source);
-        match lifted {
-            Ok(true) => {
-                self.event(EventKind::KernelPardon, vec![("source", text(source)), ("why", text(why))]);
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                tracing::warn!(%source, %error, "cannot pardon a source; its penalty ends by its deadline");
-                false
-            }
+        if lifted {
+            self.event(EventKind::KernelPardon, vec![("source", text(source)), ("why", text(why))]);
         }
+        lifted
     }
 
     /// The penalties in force.
@@ -289,6 +282,7 @@ impl KernelControl {
         let status = &self.status;
         status.kernel_refused.store(stats.refused + stats.reset, Ordering::Relaxed);
         status.kernel_dropped.store(stats.dropped, Ordering::Relaxed);
+        status.kernel_unplaced.store(stats.unplaced, Ordering::Relaxed);
         status.kernel_would_refuse.store(stats.observed, Ordering::Relaxed);
         status.kernel_steered.store(stats.steered, Ordering::Relaxed);
         status.kernel_unsteered.store(stats.unsteered, Ordering::Relaxed);

@@ -77,6 +77,11 @@ impl Collector for Gathering {
                 get(&status.kernel_dropped),
             ),
             (
+                "acp_kernel_penalties_unplaced",
+                "Penalties without a slot in the kernel's table: of sources refused after accept.",
+                get(&status.kernel_unplaced),
+            ),
+            (
                 "acp_kernel_penalties_observed",
                 "Penalties that were earned and not enforced.",
                 get(&status.kernel_observed),

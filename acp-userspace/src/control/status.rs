@@ -73,6 +73,8 @@ pub struct Status {
     pub program_lines_lost: AtomicU64,
     /// Sources under penalty now.
     pub kernel_penalties: AtomicU64,
+    /// Penalties that found no slot in the kernel's table.
+    pub kernel_unplaced: AtomicU64,
     /// Penalties that sources earned which nobody declared: said, not enforced.
     pub kernel_observed: AtomicU64,
     /// Connections that would have been refused, were penalties not only observed.

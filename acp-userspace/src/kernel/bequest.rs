@@ -69,7 +69,6 @@ fn data(map: &Map) -> Option<&MapData> {
         Map::Array(data)
         | Map::PerCpuArray(data)
         | Map::HashMap(data)
-        | Map::LruHashMap(data)
         | Map::LpmTrie(data)
         | Map::RingBuf(data)
         | Map::SkStorage(data)

@@ -13,7 +13,7 @@ use acp_ebpf::ledger::SkState;
 use acp_ebpf::penalty::mode;
 use acp_ebpf::steer::{DRAINING, WORKERS_MAX};
 use acp_ebpf::{ConnClosed, Penalty, SourceKey, globals, stats};
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
+use aya::maps::{Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
 use aya::programs::{CgroupAttachMode, ProgramError, SkReuseport, SockOps};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
@@ -24,6 +24,7 @@ use super::egress::Egress;
 use super::load::Loads;
 use super::log::ProgramLog;
 use super::quarantine::Freezer;
+use super::table::Table;
 use super::worker::{Ledger, WorkerPlane};
 use super::{KernelError, KernelPlane, Shared, Stats, Tier, socket};
 use crate::clock::mono_ns;
@@ -93,7 +94,9 @@ pub enum BpfError {
 /// See the module's documentation.
 pub struct BpfPlane {
     shared: Arc<Shared>,
-    penalties: HashMap<MapData, SourceKey, Penalty>,
+    penalties: Table,
+    /// Penalties for which the table had no slot.
+    unplaced: u64,
     stats: PerCpuArray<MapData, u64>,
     loads: Arc<Loads>,
     /// The socket storage and the ring, once `acp_ledger` is attached (K2).
@@ -129,14 +132,17 @@ impl BpfPlane {
         if workers == 0 || workers > WORKERS_MAX as usize {
             return Err(BpfError::Listeners(workers));
         }
-        let mut ebpf = load(object, workers as u32, port(listeners[0])?)?;
+        let seed = seed()?;
+        let mut ebpf = load(object, workers as u32, port(listeners[0])?, seed)?;
         load_steer(&mut ebpf)?;
         let bequest = Bequest::of(&ebpf)?;
+        let penalties = Table::begin(bequest.data("PENALTY")?.fd().as_fd(), seed).map_err(NOT_MAPPED)?;
         let loads = map_loads(&mut ebpf, workers as u32)?;
         attach_steer(&mut ebpf, listeners)?;
         Ok(Self {
             shared: Arc::default(),
-            penalties: take(&mut ebpf, "PENALTY")?,
+            penalties,
+            unplaced: 0,
             stats: take(&mut ebpf, "STATS")?,
             loads: Arc::new(loads),
             ledger: None,
@@ -161,7 +167,8 @@ impl BpfPlane {
         let silence = (tier == Tier::K3).then(|| bequest.map("SILENT").map(Silence::resume)).transpose()?;
         Ok(Self {
             shared: Arc::default(),
-            penalties: bequest.map("PENALTY")?,
+            penalties: Table::resume(bequest.data("PENALTY")?.fd().as_fd()).map_err(NOT_MAPPED)?,
+            unplaced: 0,
             stats: bequest.map("STATS")?,
             loads: Arc::new(loads),
             ledger,
@@ -242,15 +249,6 @@ impl BpfPlane {
         if self.counter(stats::LISTENING) > before { Ok(()) } else { Err(BpfError::SelfTest) }
     }
 
-    /// Takes a source out of the kernel's map, if it is in it.
-    fn forget(&mut self, source: IpAddr) -> Result<(), KernelError> {
-        match self.penalties.remove(&SourceKey::of_ip(source)) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            Err(source) => Err(BpfError::Map { map: "PENALTY", source }.into()),
-        }
-    }
-
     fn counter(&self, index: u32) -> u64 {
         self.stats.get(&index, 0).map_or(0, |per_cpu| per_cpu.iter().sum())
     }
@@ -261,19 +259,23 @@ impl KernelPlane for BpfPlane {
         self.shared.penalise(source, penalty)?;
         if penalty.mode == mode::OBSERVE {
             // Counted at accept; one that refused before it must not go on in the kernel.
-            return self.forget(source);
+            self.penalties.remove(SourceKey::of_ip(source));
+            return Ok(());
         }
-        let inserted = self.penalties.insert(SourceKey::of_ip(source), penalty, 0);
-        inserted.map_err(|source| BpfError::Map { map: "PENALTY", source })?;
+        if self.penalties.put(SourceKey::of_ip(source), penalty, mono_ns()).is_err() {
+            self.unplaced += 1;
+            tracing::warn!(%source, "no slot for a penalty in the kernel: the source is refused after accept");
+            return Ok(());
+        }
         match &mut self.silence {
             Some(silence) if penalty.mode == mode::SILENT => Ok(silence.extend(penalty.until_ns)?),
             _ => Ok(()),
         }
     }
 
-    fn pardon(&mut self, source: IpAddr) -> Result<bool, KernelError> {
-        let held = self.shared.pardon(source);
-        self.forget(source).map(|()| held)
+    fn pardon(&mut self, source: IpAddr) -> bool {
+        self.penalties.remove(SourceKey::of_ip(source));
+        self.shared.pardon(source)
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&ConnClosed)) -> usize {
@@ -301,6 +303,7 @@ impl KernelPlane for BpfPlane {
         let mut all = self.shared.stats();
         all.refused = self.counter(stats::REFUSED);
         all.dropped = self.counter(stats::DROPPED);
+        all.unplaced = self.unplaced;
         all.steered = self.counter(stats::STEERED);
         all.unsteered = self.counter(stats::UNSTEERED);
         if self.ledger.is_some() {
@@ -353,11 +356,20 @@ impl KernelPlane for BpfPlane {
     }
 }
 
-fn load(object: Option<&[u8]>, workers: u32, port: u16) -> Result<Ebpf, BpfError> {
+/// What nobody outside knows: see [`acp_ebpf::table`].
+fn seed() -> Result<u64, BpfError> {
+    let mut seed = [0; 8];
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| BpfError::Io { what: "choose a seed", source: io::Error::other("no randomness") })?;
+    Ok(u64::from_ne_bytes(seed))
+}
+
+fn load(object: Option<&[u8]>, workers: u32, port: u16, seed: u64) -> Result<Ebpf, BpfError> {
     let object = object.ok_or(BpfError::NoObject)?;
     Ok(EbpfLoader::new()
         .override_global(globals::WORKERS, &workers, true)
         .override_global(globals::PORT, &u32::from(port), true)
+        .override_global(globals::SEED, &seed, true)
         .load(object)?)
 }
 
@@ -387,6 +399,8 @@ fn attach_steer(ebpf: &mut Ebpf, listeners: &[BorrowedFd<'_>]) -> Result<(), Bpf
     }
     steer(ebpf)?.attach(listeners[0]).map_err(|source| BpfError::Program { program: STEER, source })
 }
+
+const NOT_MAPPED: fn(io::Error) -> BpfError = |source| BpfError::Io { what: "map PENALTY", source };
 
 const STEER: &str = "acp_steer";
 

@@ -10,13 +10,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use acp_ebpf::penalty::{self, PENALTIES_MAX};
+use acp_ebpf::penalty;
+use acp_ebpf::table::SLOTS;
 use acp_ebpf::{Penalty, SourceKey, Verdict, penalty_decide};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
-/// Penalties held at once: a quarter of the kernel map, whose LRU is approximate and must never evict one.
-pub(super) const HELD_MAX: usize = PENALTIES_MAX as usize / 4;
+/// Penalties held at once: a quarter of the kernel's table, so that as good as all of them find a slot.
+pub(super) const HELD_MAX: usize = SLOTS as usize / 4;
 
 /// What to do with an accepted connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

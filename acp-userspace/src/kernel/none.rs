@@ -22,8 +22,8 @@ impl KernelPlane for NonePlane {
         self.shared.penalise(source, penalty)
     }
 
-    fn pardon(&mut self, source: IpAddr) -> Result<bool, KernelError> {
-        Ok(self.shared.pardon(source))
+    fn pardon(&mut self, source: IpAddr) -> bool {
+        self.shared.pardon(source)
     }
 
     fn drain(&mut self, _sink: &mut dyn FnMut(&ConnClosed)) -> usize {
