@@ -46,6 +46,11 @@ fn seconds_left(row: &Value) -> u64 {
     row["seconds_left"].as_u64().expect("a number")
 }
 
+fn pardon(site: &Site) {
+    let pardoned = site.acp(&["kernel", "pardon", &OFFENDER.to_string()], "--socket", "admin.sock");
+    assert_eq!(pardoned.code, Some(0), "{}", pardoned.stderr);
+}
+
 /// What one request on a connection of its own comes to; `None` if it was refused.
 fn offend(gateway: SocketAddr) -> Option<u16> {
     let mut client = Client::connect_from(OFFENDER, gateway)?;
@@ -144,6 +149,8 @@ fn on(expected: &str, capabilities: &'static [libc::c_ulong], interfaces: &str) 
         let off = site.acp(&["kernel", "log", "--off"], "--socket", "admin.sock");
         assert_eq!(off.code, Some(0), "{}", off.stderr);
     }
+    pardon(&site);
+    assert!(offend(address).is_some(), "{expected}: what the old process put the new one ends");
     let lifted = site.acp(&["kernel", "quarantine", "globex", "--lift"], "--socket", "admin.sock");
     assert_eq!(lifted.code, Some(0), "{}", lifted.stderr);
     let user = call_of_globex("auth0|another");
@@ -166,4 +173,40 @@ fn need_b07_a_hand_over_on_k2_keeps_the_egress_guard_and_what_drops_for_a_quaran
 #[test]
 fn need_b07_a_hand_over_on_k3_keeps_what_drops_on_the_interface_too() {
     on("K3", &[BPF, NET_ADMIN, DAC_OVERRIDE], "\"lo\"");
+}
+
+/// The successor is this one's child, and has no privileges either.
+#[test]
+fn need_b07_a_signal_has_the_kernel_plane_handed_over_too() {
+    if !can_give_capabilities() {
+        return;
+    }
+    let backend = Backend::plain();
+    let site = site(&backend, "\"lo\"");
+    let mut old = Gateway::of(run(&site, &[], &[BPF, NET_ADMIN, DAC_OVERRIDE]));
+    assert_eq!(tier(&old), "K3", "{}", old.process.stderr.text());
+    let (address, cgroup) = (old.address, cgroup(&old));
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+    wait_for("a penalty", || offend(address).is_none().then_some(()));
+    let penalty = seconds_left(&row(&site, "penalties"));
+
+    old.process.signal("USR2");
+    let serving = |lines: &[String]| lines.iter().filter(|line| line.contains(" serving ")).nth(1).cloned();
+    let line = old.process.stderr.wait("a second that serves", serving);
+    let pid = line.split_whitespace().find_map(|word| word.strip_prefix("pid=")).expect("its process id").to_owned();
+    assert_eq!(old.process.ended().code(), Some(0), "{}", old.process.stderr.text());
+
+    assert!(offend(address).is_none(), "refused still");
+    assert!(seconds_left(&row(&site, "penalties")) <= penalty);
+    assert!(!connects_in(&cgroup, elsewhere.local_addr().expect("an address")), "the guard holds it too");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        let held = status.lines().find_map(|line| line.strip_prefix(set)?.strip_prefix(":\t")).expect("a set");
+        assert_eq!(u64::from_str_radix(held, 16), Ok(0), "{set}");
+    }
+    pardon(&site);
+    assert!(offend(address).is_some());
+    let stop = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(stop.is_ok_and(|status| status.success()));
+    wait_for("the successor to end", || Client::try_connect(address).is_none().then_some(()));
 }
