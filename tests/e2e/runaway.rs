@@ -87,6 +87,7 @@ fn an_agent_that_goes_on_with_a_loop_has_its_tenant_frozen_until_the_deadline_or
     let said = wait_for("the last step", || Some(steps(&site)).filter(|steps| steps.len() == 4));
     let expected = [("begun", "loop"), ("lifted", "deadline"), ("begun", "loop"), ("lifted", "admin")];
     assert_eq!(said, expected.map(|(step, why)| (step.to_owned(), why.to_owned())));
+    wait_for("both in the metrics", || (gateway.metric("acp_quarantine_loops_total") == 2).then_some(()));
     gateway.stop();
 }
 

@@ -113,6 +113,7 @@ impl Collector for Gathering {
                 get(&status.kernel_breaches),
             ),
             ("acp_kernel_log_lost", "Lines of the programs' log that are nowhere.", get(&status.program_lines_lost)),
+            ("acp_quarantine_loops", "Quarantines that the loop guard began.", get(&status.quarantine_loops)),
             (
                 "acp_quarantine_resets",
                 "Connections reset because their tenant is in quarantine.",

@@ -118,10 +118,13 @@ impl Quarantine {
     /// # Errors
     /// In words for the operator.
     pub(super) fn runaway(&mut self, tenant: &TenantId, time: Duration) -> Result<(), String> {
-        if self.held.contains_key(&(Arc::clone(&tenant.issuer), Arc::clone(&tenant.tenant))) {
+        let key = (Arc::clone(&tenant.issuer), Arc::clone(&tenant.tenant));
+        if self.held.contains_key(&key) {
             return Ok(());
         }
-        self.freeze(tenant, time, "loop")
+        let written = self.freeze(tenant, time, "loop");
+        self.status.quarantine_loops.fetch_add(self.held.contains_key(&key).into(), Ordering::Relaxed);
+        written
     }
 
     fn freeze(&mut self, tenant: &TenantId, time: Duration, why: &'static str) -> Result<(), String> {

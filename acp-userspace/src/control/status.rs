@@ -55,6 +55,8 @@ pub struct Status {
     pub kernel_breaches: AtomicU64,
     /// Tenants in quarantine.
     pub quarantined: AtomicU64,
+    /// Those that the loop guard began.
+    pub quarantine_loops: AtomicU64,
     /// Connections reset for it.
     pub quarantine_resets: AtomicU64,
     /// Packets that the kernel dropped for it.
