@@ -175,6 +175,18 @@ fn need_b07_a_hand_over_on_k3_keeps_what_drops_on_the_interface_too() {
     on("K3", &[BPF, NET_ADMIN, DAC_OVERRIDE], "\"lo\"");
 }
 
+/// Follows the programs' log; it has a first refusal.
+fn follow(site: &Site, gateway: SocketAddr) -> Process {
+    let mut command = acp();
+    command.args(["kernel", "log", "--for", "10m", "--follow", "--format", "json", "--socket"]);
+    let follower = Process::start(command.arg(site.path("admin.sock")));
+    wait_for("the first line", || {
+        offend(gateway);
+        follower.stdout.text().contains("\"refused\"").then_some(())
+    });
+    follower
+}
+
 /// The successor is this one's child, and has no privileges either.
 #[test]
 fn need_b07_a_signal_has_the_kernel_plane_handed_over_too() {
@@ -189,6 +201,7 @@ fn need_b07_a_signal_has_the_kernel_plane_handed_over_too() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
     wait_for("a penalty", || offend(address).is_none().then_some(()));
     let penalty = seconds_left(&row(&site, "penalties"));
+    let follower = follow(&site, address);
 
     old.process.signal("USR2");
     let serving = |lines: &[String]| lines.iter().filter(|line| line.contains(" serving ")).nth(1).cloned();
@@ -197,6 +210,10 @@ fn need_b07_a_signal_has_the_kernel_plane_handed_over_too() {
     assert_eq!(old.process.ended().code(), Some(0), "{}", old.process.stderr.text());
 
     assert!(offend(address).is_none(), "refused still");
+    follower.stdout.wait("lines of the new process", |lines| {
+        let begin = lines.iter().position(|line| line.contains("\"process\"") && line.contains(&pid))?;
+        lines[begin..].iter().find(|line| line.contains("\"refused\"")).map(|_| ())
+    });
     assert!(seconds_left(&row(&site, "penalties")) <= penalty);
     assert!(!connects_in(&cgroup, elsewhere.local_addr().expect("an address")), "the guard holds it too");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

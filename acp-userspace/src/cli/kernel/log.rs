@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -16,6 +16,8 @@ use crate::control::program_log::{KEPT_MAX, TIME_MAX};
 
 /// Between two looks of a follower.
 const LOOK: Duration = Duration::from_millis(250);
+/// A follower waits so long for a gateway that is handed over, or restarted.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much the programs say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -70,8 +72,23 @@ pub(super) fn run(args: &Args, log: &LogArgs) -> anyhow::Result<ExitCode> {
         if !print(args.format, &place.take(&answer))? || !log.follow {
             return Ok(ExitCode::SUCCESS);
         }
+        answer = look_again(&args.socket, place.from)?;
+    }
+}
+
+/// The next look of a follower. While a gateway is handed over nobody answers for a moment.
+fn look_again(socket: &Path, from: u64) -> anyhow::Result<Value> {
+    let (start, mut said) = (Instant::now(), false);
+    loop {
         std::thread::sleep(LOOK);
-        answer = look(&args.socket, place.from, KEPT_MAX)?;
+        match look(socket, from, KEPT_MAX) {
+            Err(error) if start.elapsed() < PATIENCE => {
+                if !std::mem::replace(&mut said, true) {
+                    eprintln!("waiting for the gateway: {error:#}");
+                }
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -106,8 +123,8 @@ impl Place {
             rows.insert(0, json!({ "event": "lost", "count": missed }));
         }
         if self.process.is_some() && !same {
-            // Another process, which counts from zero.
-            rows.clear();
+            // Another process, which counts from zero. What the old one heard last is not known here.
+            rows = vec![json!({ "event": "process", "pid": process })];
             self.from = 0;
         } else {
             self.from = answer["next"].as_u64().unwrap_or(self.from);
@@ -178,7 +195,7 @@ mod tests {
         assert_eq!(place.take(&answer(1, 53..54, 7)), [json!({ "number": 53 })]);
         let rows = place.take(&answer(1, 64..65, 9));
         assert_eq!(rows, [json!({ "event": "lost", "count": 12 }), json!({ "number": 64 })]);
-        assert!(place.take(&answer(2, 65..66, 9)).is_empty(), "another process");
+        assert_eq!(place.take(&answer(2, 65..66, 9)), [json!({ "event": "process", "pid": 2 })], "another");
         assert_eq!(place.from, 0);
         assert_eq!(place.take(&answer(2, 0..66, 9)).len(), 66, "from its first line on");
     }
