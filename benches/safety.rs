@@ -22,7 +22,7 @@ use acp::safety::{
     Body, Caller, Content, ContentRefused, ResponseScreened, RouteRules, RuleSet, Scan, Scope, screen_response,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
-use inputs::{Class, Form, INPUTS};
+use inputs::{Class, Form, INPUTS, STREAMS};
 
 #[path = "safety/inputs.rs"]
 mod inputs;
@@ -138,13 +138,20 @@ fn screened(content: &Content<'_>, rules: &RouteRules, scan: &mut Scan) -> Respo
     screen(content, rules, scan).expect("passes")
 }
 
-/// A stream of events in reads of 1 KiB; whether all of it passed.
-fn stream(bytes: &[u8], rules: &RouteRules, walker: &mut Walker, scan: &mut Scan) -> bool {
+/// A stream in reads of `read` bytes; whether all of it passed.
+fn stream(
+    kind: StreamKind,
+    read: usize,
+    bytes: &[u8],
+    rules: &RouteRules,
+    walker: &mut Walker,
+    scan: &mut Scan,
+) -> bool {
     const HELD_BYTES_MAX: usize = 1 << 20;
     as_caller(|caller| {
         let mut tools = Tools::new(rules, caller, &[], walker, scan);
-        let (mut stream, mut out) = (StreamScreen::new(StreamKind::Events, HELD_BYTES_MAX), Vec::new());
-        let pushed = bytes.chunks(1 << 10).try_for_each(|read| {
+        let (mut stream, mut out) = (StreamScreen::new(kind, HELD_BYTES_MAX), Vec::new());
+        let pushed = bytes.chunks(read).try_for_each(|read| {
             out.clear();
             stream.push(read, &mut tools, &mut out)
         });
@@ -206,7 +213,7 @@ fn all_inputs(criterion: &mut Criterion) {
     let (mut walker, mut scan) = (Walker::new(), Scan::default());
     let mut group = criterion.benchmark_group("inputs");
     group.sample_size(10).warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(200));
-    for input in INPUTS {
+    for input in INPUTS.iter().chain(STREAMS) {
         let body = input.of_len(LEN);
         let class = match input.class {
             Class::Clean => "clean",
@@ -215,7 +222,12 @@ fn all_inputs(criterion: &mut Criterion) {
         };
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function(BenchmarkId::new(class, input.name), |bench| match input.form {
-            Form::Events => bench.iter(|| stream(black_box(&body), rules, &mut walker, &mut scan)),
+            Form::Events => {
+                bench.iter(|| stream(StreamKind::Events, input.read, black_box(&body), rules, &mut walker, &mut scan));
+            }
+            Form::Stream => {
+                bench.iter(|| stream(StreamKind::Text, input.read, black_box(&body), rules, &mut walker, &mut scan));
+            }
             Form::Text => {
                 bench.iter(|| screen(&Content::body(Body::Raw(black_box(&body))), rules, &mut scan).is_ok());
             }

@@ -7,6 +7,13 @@
 use Class::{Clean, Dense, Hostile};
 use Form::{Events, Json, Text};
 
+mod streams;
+
+pub(crate) use streams::STREAMS;
+
+/// What most streams come in.
+const READ_BYTES: usize = 1 << 10;
+
 /// How content is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -14,8 +21,10 @@ pub(crate) enum Form {
     Json,
     /// Screened as it is.
     Text,
-    /// A stream of events, in reads of 1 KiB.
+    /// A stream of events.
     Events,
+    /// A stream of plain text.
+    Stream,
 }
 
 /// What content shows.
@@ -36,6 +45,8 @@ pub(crate) struct Input {
     pub(crate) name: &'static str,
     pub(crate) class: Class,
     pub(crate) form: Form,
+    /// Bytes of each read, of streams.
+    pub(crate) read: usize,
     make: Make,
 }
 
@@ -60,20 +71,20 @@ impl Input {
 }
 
 const fn with(name: &'static str, class: Class, form: Form, make: fn(usize) -> String) -> Input {
-    Input { name, class, form, make: Make::With(make) }
+    Input { name, class, form, read: READ_BYTES, make: Make::With(make) }
 }
 
 /// A hostile text that repeats `unit`.
 const fn text(name: &'static str, unit: &'static str) -> Input {
-    Input { name, class: Hostile, form: Text, make: Make::Repeat(unit) }
+    Input { name, class: Hostile, form: Text, read: READ_BYTES, make: Make::Repeat(unit) }
 }
 
 /// A hostile JSON string that repeats `unit`.
 const fn string(name: &'static str, unit: &'static str) -> Input {
-    Input { name, class: Hostile, form: Json, make: Make::String(unit) }
+    Input { name, class: Hostile, form: Json, read: READ_BYTES, make: Make::String(unit) }
 }
 
-/// Everything that is measured.
+/// Everything that is measured, but [`STREAMS`].
 pub(crate) const INPUTS: &[Input] = &[
     with("tool calls", Clean, Json, tool_calls),
     with("tool results", Clean, Json, tool_results),

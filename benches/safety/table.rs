@@ -8,9 +8,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use acp::protocol::json::{Limits, Walker};
+use acp::safety::stream::StreamKind;
 use acp::safety::{Body, Content, RouteRules, Scan};
 
-use super::inputs::{Class, Form, INPUTS, Input};
+use super::inputs::{Class, Form, INPUTS, Input, STREAMS};
 use super::{screen, stream};
 
 /// Sizes between which the time per byte must not grow (bytes). Of a small stream, most is said before anything is old
@@ -43,8 +44,8 @@ struct Cost {
 #[expect(clippy::print_stdout, reason = "its output is what it is run for")]
 pub(crate) fn print(filter: &str, rules: &RouteRules) {
     let mut bench = Bench { rules, walker: Walker::new(), scan: Scan::default() };
-    for input in INPUTS.iter().filter(|input| input.name.contains(filter) || class(input) == filter) {
-        let small_len = if input.form == Form::Events { SMALL_STREAM } else { SMALL };
+    for input in INPUTS.iter().chain(STREAMS).filter(|input| input.name.contains(filter) || class(input) == filter) {
+        let small_len = if matches!(input.form, Form::Events | Form::Stream) { SMALL_STREAM } else { SMALL };
         let mut small = bench.cost(input, small_len);
         let (mut large, mut len) = (bench.cost(input, LARGE), LARGE);
         while large.refused && !small.refused && len > LARGE_MIN {
@@ -112,7 +113,7 @@ impl Bench<'_> {
             if run > 0 && (elapsed >= TIME_MAX || run >= RUNS_MIN && elapsed >= TIME) {
                 break;
             }
-            let (walk, screen, passed) = self.once(input.form, &body);
+            let (walk, screen, passed) = self.once(input, &body);
             cost.walk = cost.walk.min(walk);
             cost.screen = cost.screen.min(screen);
             cost.refused = !passed;
@@ -121,16 +122,18 @@ impl Bench<'_> {
     }
 
     /// What the walk takes, what screening does, and whether the content passes.
-    fn once(&mut self, form: Form, body: &[u8]) -> (Duration, Duration, bool) {
+    fn once(&mut self, input: &Input, body: &[u8]) -> (Duration, Duration, bool) {
         let start = Instant::now();
-        let content = match form {
+        let content = match input.form {
             Form::Json => match self.walker.walk(body, &Limits::default()) {
                 Ok(document) => Body::Json(document),
                 Err(_) => return (start.elapsed(), Duration::ZERO, false),
             },
             Form::Text => Body::Raw(body),
-            Form::Events => {
-                let passed = stream(black_box(body), self.rules, &mut self.walker, &mut self.scan);
+            Form::Events | Form::Stream => {
+                let kind = if input.form == Form::Events { StreamKind::Events } else { StreamKind::Text };
+                let body = black_box(body);
+                let passed = stream(kind, input.read, body, self.rules, &mut self.walker, &mut self.scan);
                 return (Duration::ZERO, start.elapsed(), passed);
             }
         };

@@ -12,6 +12,13 @@ use smallvec::SmallVec;
 
 use super::json::{Document, Kind, Node, Number};
 use super::{anthropic, openai};
+use crate::ids::Key128;
+
+/// Longest name that stands as it is in a [`TextId`], and longest chain of names; of longer ones a digest does.
+const NAME_BYTES_MAX: usize = 64;
+const NAMES_BYTES_MAX: usize = 192;
+/// How much of the end of a name stands behind its digest, so that it says of what kind the text is.
+const TAIL_BYTES: usize = 16;
 
 /// Names under which unknown events carry text.
 const TEXT_NAMES: [&str; 18] = [
@@ -35,7 +42,8 @@ const TEXT_NAMES: [&str; 18] = [
     "data",
 ];
 
-/// What tells one text of a stream from another: names and numbers, each ended by a byte that is in neither.
+/// What tells one text of a stream from another: names and numbers, each ended by a byte that is in neither. However long
+/// they are and however deep the text stands, it takes [`NAMES_BYTES_MAX`] bytes and a name's at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextId(SmallVec<[u8; 48]>);
 
@@ -49,9 +57,31 @@ impl TextId {
     /// A part of it.
     #[must_use]
     pub(super) fn and(mut self, name: &str) -> Self {
-        self.0.extend_from_slice(name.as_bytes());
+        if name.len() > NAME_BYTES_MAX {
+            self.digest(name.as_bytes());
+        } else {
+            self.0.extend_from_slice(name.as_bytes());
+        }
         self.0.push(0xff);
         self
+    }
+
+    /// Stands for a long name; begins with a byte that is in no name.
+    fn digest(&mut self, name: &[u8]) {
+        self.0.push(0xfe);
+        self.0.extend(Key128::of(&[name]).0.iter().flat_map(|byte| [b'a' + (byte >> 4), b'a' + (byte & 15)]));
+        self.0.extend_from_slice(&name[name.len() - TAIL_BYTES..]);
+    }
+
+    /// The same, with a digest instead of a long chain of names.
+    fn bounded(self) -> Self {
+        if self.0.len() <= NAMES_BYTES_MAX {
+            return self;
+        }
+        let mut short = Self::default();
+        short.digest(&self.0[..self.0.len() - 1]);
+        short.0.push(0xff);
+        short
     }
 
     /// The one of it that `index` says, as it is written; none is the first.
@@ -119,30 +149,33 @@ fn unknown(document: Document<'_>) -> Deltas<'_> {
     if document.root().get("jsonrpc").is_some() {
         return deltas;
     }
-    for node in document.nodes().filter(|node| node.kind() == Kind::String) {
-        let Some(name) = node.key().and_then(|key| key.text()) else { continue };
-        if TEXT_NAMES.contains(&name) {
-            deltas.pieces.push((node, place(node)));
+    // The containers around the node, and what the texts directly in each are of.
+    let mut around: Vec<(Node<'_>, TextId)> = Vec::new();
+    for node in document.nodes() {
+        while around.pop_if(|(container, _)| !container.encloses(&node)).is_some() {}
+        let of = |around: &[(Node<'_>, TextId)]| around.last().map_or_else(|| TextId::of(""), |(_, id)| id.clone());
+        let name = node.key().and_then(|key| key.text());
+        match (node.kind(), name) {
+            (Kind::Object | Kind::Array, name) => {
+                let id = name.into_iter().fold(of(&around), TextId::and);
+                around.push((node, numbered(id, node).bounded()));
+            }
+            (Kind::String, Some(name)) if TEXT_NAMES.contains(&name) => {
+                deltas.pieces.push((node, of(&around).and(name)));
+            }
+            _ => {}
         }
     }
     deltas
 }
 
-/// Where a string stands: names, and for items of arrays their `index` if they say one.
-fn place(node: Node<'_>) -> TextId {
-    let mut id = TextId::default();
-    let mut at = Some(node);
-    while let Some(node) = at {
-        if let Some(key) = node.key() {
-            id = id.and(key.text().unwrap_or_default());
-        }
-        let index = node.get("index").filter(|index| matches!(index.number(), Some(Number::Int(_))));
-        if let Some(index) = index {
-            id = id.and("#").at(Some(index));
-        }
-        at = node.parent();
+/// What stands in a container: by its `index`, if it says one.
+fn numbered(id: TextId, container: Node<'_>) -> TextId {
+    let index = container.get("index").filter(|index| matches!(index.number(), Some(Number::Int(_))));
+    match index {
+        Some(index) => id.and("#").at(Some(index)),
+        None => id,
     }
-    id
 }
 
 #[cfg(test)]
@@ -191,5 +224,32 @@ pub(super) mod tests {
     #[test]
     fn a_message_of_mcp_is_whole() {
         check(&[r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"a"}]}}"#], &[], &[0]);
+    }
+
+    /// The texts that an event carries on.
+    fn texts(event: &str) -> Vec<TextId> {
+        let mut walker = Walker::new();
+        let document = walker.walk(event.as_bytes(), &Limits::default()).expect("valid JSON");
+        read(document).pieces.into_iter().map(|(_, id)| id).collect()
+    }
+
+    #[test]
+    fn texts_are_told_apart_in_little_room_however_long_and_deep_their_names() {
+        let long = "n".repeat(10_000);
+        let event =
+            format!(r#"{{"{long}1":{{"text":"a"}},"{long}2":{{"text":"b"}},"n":[{{"text":"c"}},{{"text":"d"}}]}}"#);
+        let [one, other, third, fourth] = &texts(&event)[..] else { panic!("four pieces") };
+        assert!(one != other && other != third && third == fourth);
+        assert!(texts(&event).iter().all(|id| id.0.len() <= NAMES_BYTES_MAX), "{one:?}");
+        let deep = |name: &str| format!("{}{{\"{name}\":\"a\"}}{}", "{\"outer\":".repeat(60), "}".repeat(60));
+        let ids = [texts(&deep("text")), texts(&deep("arguments")), texts(&deep("text")[9..].replacen("}}", "}", 1))];
+        assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[0] == texts(&deep("text")));
+        assert!(ids.iter().flatten().all(|id| id.0.len() <= NAMES_BYTES_MAX + NAME_BYTES_MAX), "{ids:?}");
+        assert!(ids[1][0].holds_json() && !ids[0][0].holds_json());
+    }
+
+    #[test]
+    fn data_that_is_no_json_and_a_member_of_that_name_are_two_texts() {
+        assert_ne!(texts(r#"{"data":"a"}"#), [TextId::of_data()]);
     }
 }

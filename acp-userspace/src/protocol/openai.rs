@@ -27,37 +27,37 @@ pub(super) fn read(root: Node<'_>) -> Option<Deltas<'_>> {
 fn chunk(root: Node<'_>) -> Deltas<'_> {
     let mut deltas = Deltas::default();
     for choice in root.get("choices").iter().flat_map(|choices| choices.items()) {
-        let id = || TextId::of("choice").at(choice.get("index"));
-        deltas.piece(choice.get("text"), || id().and("text"));
+        let id = TextId::of("choice").at(choice.get("index"));
+        deltas.piece(choice.get("text"), || id.clone().and("text"));
         if let Some(delta) = choice.get("delta") {
             chat(delta, &id, &mut deltas);
         }
         if choice.get("finish_reason").is_some_and(|reason| reason.kind() == Kind::String) {
-            deltas.ended.push(id());
+            deltas.ended.push(id);
         }
     }
     deltas
 }
 
-fn chat<'a>(delta: Node<'a>, id: &impl Fn() -> TextId, deltas: &mut Deltas<'a>) {
+fn chat<'a>(delta: Node<'a>, id: &TextId, deltas: &mut Deltas<'a>) {
     let said = |name: &&str| delta.get(name).and_then(|node| node.as_str()).is_some_and(|text| !text.is_empty());
     let calls = ["tool_calls", "function_call"]
         .iter()
         .any(|name| delta.get(name).is_some_and(|node| node.kind() != Kind::Null));
     let latest = if calls { Some(CHAT_TEXTS.len()) } else { CHAT_TEXTS.iter().rposition(said) };
     for (place, name) in CHAT_TEXTS.into_iter().enumerate() {
-        deltas.piece(delta.get(name), || id().and(name));
+        deltas.piece(delta.get(name), || id.clone().and(name));
         if latest.is_some_and(|latest| place < latest) && !said(&name) {
-            deltas.ended.push(id().and(name));
+            deltas.ended.push(id.clone().and(name));
         }
     }
-    deltas.piece(delta.get("audio").and_then(|audio| audio.get("transcript")), || id().and("transcript"));
+    deltas.piece(delta.get("audio").and_then(|audio| audio.get("transcript")), || id.clone().and("transcript"));
     let old = delta.get("function_call");
     let calls = delta.get("tool_calls").into_iter().flat_map(|calls| calls.items());
     for (call, function) in calls.map(|call| (Some(call), call.get("function"))).chain([(None, old)]) {
         let Some(function) = function else { continue };
-        let id = || id().and("call").at(call.and_then(|call| call.get("index")));
-        deltas.piece(function.get("arguments"), || id().and("arguments"));
+        let call = call.and_then(|call| call.get("index"));
+        deltas.piece(function.get("arguments"), || id.clone().and("call").at(call).and("arguments"));
     }
 }
 

@@ -73,9 +73,9 @@ pub struct Data<'a> {
     pub places: Places,
 }
 
-/// Where each line of an event's data stands in the event.
+/// Where each line of an event's data stands: its place in the data, and its bytes in the event.
 #[derive(Debug, Clone)]
-pub struct Places(SmallVec<[Range<usize>; 1]>);
+pub struct Places(SmallVec<[(usize, Range<usize>); 1]>);
 
 impl Events {
     /// Reads a stream of events of at most so many bytes.
@@ -177,12 +177,19 @@ impl<'a> Event<'a> {
     /// Its data; `None` without a `data` line.
     #[must_use]
     pub fn data(&self) -> Option<Data<'a>> {
-        let lines: SmallVec<[Range<usize>; 1]> =
-            self.lines().filter(|line| line.name == b"data").map(|line| line.value).collect();
+        let mut at = 0;
+        let mut place = |line: Range<usize>| {
+            let begin = at;
+            at += line.len() + 1;
+            (begin, line)
+        };
+        let lines: SmallVec<[(usize, Range<usize>); 1]> =
+            self.lines().filter(|line| line.name == b"data").map(|line| place(line.value)).collect();
+        let bytes = |(_, line): &(usize, Range<usize>)| &self.bytes[line.clone()];
         let text = match &lines[..] {
             [] => return None,
-            [line] => Cow::Borrowed(&self.bytes[line.clone()]),
-            lines => Cow::Owned(lines.iter().map(|line| &self.bytes[line.clone()]).collect::<Vec<_>>().join(&b'\n')),
+            [line] => Cow::Borrowed(bytes(line)),
+            lines => Cow::Owned(lines.iter().map(bytes).collect::<Vec<_>>().join(&b'\n')),
         };
         Some(Data { text, places: Places(lines) })
     }
@@ -207,14 +214,8 @@ impl Places {
     }
 
     fn locate(&self, at: usize) -> usize {
-        let mut left = at;
-        for line in &self.0 {
-            if left <= line.len() {
-                return line.start + left;
-            }
-            left -= line.len() + 1;
-        }
-        self.0.last().map_or(0, |line| line.end)
+        let line = self.0.partition_point(|(begin, _)| *begin <= at).checked_sub(1).map(|line| &self.0[line]);
+        line.map_or(0, |(begin, line)| line.end.min(line.start + at - begin))
     }
 }
 

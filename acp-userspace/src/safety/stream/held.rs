@@ -86,7 +86,7 @@ impl Queue {
             Some(data) => self.data(&data, &mut held, tools, total)?,
             None => Touched::default(),
         };
-        self.events.push_back(held);
+        self.wait(held);
         for id in touched.grown {
             self.decide(|text| *text == id, false, tools, total)?;
         }
@@ -137,7 +137,7 @@ impl Queue {
             deltas.pieces.push((document.root(), TextId::of_data()));
         }
         let content = Content::body(Body::Json(document));
-        let is_piece = |index| deltas.pieces.iter().any(|(node, _)| node.index() == index);
+        let is_piece = |index| deltas.pieces.binary_search_by_key(&index, |(node, _)| node.index()).is_ok();
         let whole = |node: Option<usize>, _: &_| !node.is_some_and(is_piece);
         tools.judge.look(&content, 0, total)?;
         let edits = tools.judge.act(&content, total, whole)?;
@@ -146,7 +146,9 @@ impl Queue {
             let Some(text) = node.text().filter(|text| !text.is_empty()) else { continue };
             let spot = Spot::String(data.places.of(node.span()), node.has_escapes());
             self.grow(id.clone(), text.as_bytes(), spot, held, &tools.judge.rules)?;
-            touched.grown.push(id);
+            if !touched.grown.contains(&id) {
+                touched.grown.push(id);
+            }
         }
         touched.ended = deltas.ended;
         Ok(touched)
@@ -205,6 +207,19 @@ impl Queue {
             })?;
         }
         Ok(())
+    }
+
+    /// Adds an event. One that waits for nothing itself goes with the one before it, so that many of them take little.
+    fn wait(&mut self, mut held: Held) {
+        match self.events.back_mut().filter(|_| held.waiting == 0) {
+            Some(last) => {
+                let start = last.bytes.len();
+                let placed = |edit: Edit| Edit { range: start + edit.range.start..start + edit.range.end, ..edit };
+                last.edits.extend(held.edits.into_iter().map(placed));
+                last.bytes.append(&mut held.bytes);
+            }
+            None => self.events.push_back(held),
+        }
     }
 
     /// Lets go of the events that wait for nothing more.
@@ -290,4 +305,30 @@ fn escaped(text: &[u8]) -> Vec<u8> {
 /// A text as it stands in data: each line on one of its own.
 fn on_lines(text: &[u8]) -> Vec<u8> {
     text.split(|byte| matches!(byte, b'\n' | b'\r')).collect::<Vec<_>>().join(&b"\ndata: "[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(bytes: &[u8], waiting: usize, edit: Option<Range<usize>>) -> Held {
+        let edits = edit.into_iter().map(|range| Edit { range, bytes: b"*".to_vec(), pointer: None }).collect();
+        Held { bytes: bytes.to_vec(), pieces: SmallVec::new(), edits, waiting }
+    }
+
+    #[test]
+    fn what_waits_for_nothing_goes_with_the_event_before_it() {
+        let mut queue = Queue::new(1 << 20);
+        queue.wait(event(b"data: 1\n\n", 1, None));
+        for _ in 0..1000 {
+            queue.wait(event(b": 2\n\n", 0, Some(2..3)));
+        }
+        queue.wait(event(b"data: 3\n\n", 1, None));
+        assert_eq!(queue.events.len(), 2, "only what waits takes an entry");
+        queue.events.iter_mut().for_each(|event| event.waiting = 0);
+        queue.held = queue.events.iter().map(|event| event.bytes.len()).sum();
+        let mut out = Vec::new();
+        queue.flush(&mut Total::default(), &mut out).expect("edits fit");
+        assert_eq!(out, [b"data: 1\n\n", &*b": *\n\n".repeat(1000), b"data: 3\n\n"].concat());
+    }
 }

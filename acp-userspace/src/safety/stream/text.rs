@@ -13,8 +13,8 @@ use crate::reason::Reason;
 use crate::safety::Edit;
 use crate::safety::screen::{self, Body, Content};
 
-/// What is undecided of most texts that are not plain words; so much is searched with every piece.
-const SHORT_BYTES: usize = 1 << 10;
+/// So much undecided text is searched with every piece, which is most of it as long as it is in plain words.
+const SHORT_BYTES: usize = 256;
 /// Of more, one part in so many is new before it is searched again.
 const PARTS: usize = 8;
 
@@ -86,12 +86,12 @@ impl Text {
         mut piece: impl FnMut(Slot, Changes),
     ) -> Result<(), StreamRefused> {
         let edits = self.judge(at_end, judge, total)?;
+        // Pieces and edits are both in order.
+        let mut first = 0;
         for edit in edits {
             let mut bytes = edit.bytes;
-            for part in self.pieces.iter_mut().filter(|part| part.range.end > edit.range.start) {
-                if part.range.start >= edit.range.end {
-                    break;
-                }
+            first += self.pieces.range(first..).take_while(|part| part.range.end <= edit.range.start).count();
+            for part in self.pieces.range_mut(first..).take_while(|part| part.range.start < edit.range.end) {
                 let (start, end) = (edit.range.start.max(part.range.start), edit.range.end.min(part.range.end));
                 part.changes.push((start - part.range.start..end - part.range.start, std::mem::take(&mut bytes)));
             }
@@ -144,7 +144,7 @@ impl Text {
             }
         }
         let edits = judge.act(&content, total, |_, range| range.start < to && range.end > from)?;
-        let edits = edits.into_iter().map(|edit| self.placed(edit, from, total)).collect();
+        let edits = self.placed(edits, from, total);
         if let Some(quotes) = &mut self.quotes {
             quotes.pass(&self.bytes[from..to]);
         }
@@ -156,20 +156,27 @@ impl Text {
     /// that all searches together stay linear in the text.
     fn is_due(&self) -> bool {
         let (undecided, new) = (self.undecided(), self.base + self.bytes.len() - self.searched);
-        undecided <= SHORT_BYTES || undecided > HOLD_BYTES_MAX || new >= undecided / PARTS
+        new > 0 && (undecided <= SHORT_BYTES || undecided > HOLD_BYTES_MAX || new >= undecided / PARTS)
     }
 
-    /// An edit counted from the beginning of the text; what was decided before it stays.
-    fn placed(&self, edit: Edit, from: usize, total: &mut Total) -> Edit {
-        let Edit { range, mut bytes, pointer } = edit;
-        let start = range.start.max(from);
-        let quoted = self.quotes.is_none_or(|quotes| quotes.after(&self.bytes[from..start]).open);
-        if !quoted {
-            total.evidence.numbers_to_text = total.evidence.numbers_to_text.saturating_add(1);
-            bytes.insert(0, b'"');
-            bytes.push(b'"');
-        }
-        Edit { range: self.base + start..self.base + range.end, bytes, pointer }
+    /// Edits counted from the beginning of the text; what was decided before `from` stays.
+    fn placed(&self, edits: Vec<Edit>, from: usize, total: &mut Total) -> Vec<Edit> {
+        let (mut quotes, mut passed) = (self.quotes, from);
+        let place = |edit: Edit| {
+            let Edit { range, mut bytes, pointer } = edit;
+            let start = range.start.max(from);
+            if let Some(quotes) = &mut quotes {
+                quotes.pass(self.bytes.get(passed..start).unwrap_or_default());
+                passed = passed.max(start);
+            }
+            if quotes.is_some_and(|quotes| !quotes.open) {
+                total.evidence.numbers_to_text = total.evidence.numbers_to_text.saturating_add(1);
+                bytes.insert(0, b'"');
+                bytes.push(b'"');
+            }
+            Edit { range: self.base + start..self.base + range.end, bytes, pointer }
+        };
+        edits.into_iter().map(place).collect()
     }
 
     /// Forgets what no detector will look at again.
@@ -197,11 +204,6 @@ impl Quotes {
                 _ => {}
             }
         }
-    }
-
-    fn after(mut self, text: &[u8]) -> Self {
-        self.pass(text);
-        self
     }
 }
 

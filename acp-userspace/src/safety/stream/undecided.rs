@@ -21,6 +21,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 /// Longest finding that holds a seam, and how far a detector reads beyond what it finds; in bytes. The longest of today's
 /// is a shared access signature, whose parameters may stand 200 bytes behind it.
 const REACH: usize = 256;
@@ -50,17 +52,28 @@ pub(super) struct Reach {
 
 /// Where the undecided end of `text` begins, not before `decided`. `found` are all findings in it.
 pub(super) fn undecided(text: &[u8], decided: usize, reach: Reach, found: &[Range<usize>]) -> usize {
+    let found = joined(found);
     let bound = open_block(text, decided).unwrap_or(text.len());
     let calm = if reach.phrases { None } else { calm(text, bound) };
-    let distant = distant(text, decided, bound.min(text.len().saturating_sub(FAR.max(2 * reach.longest))), found);
-    let mut seam = calm.max(distant).unwrap_or(decided);
+    let distant = distant(text, decided, bound.min(text.len().saturating_sub(FAR.max(2 * reach.longest))), &found);
+    let seam = calm.max(distant).unwrap_or(decided);
     // By the rules above no finding goes over it; were one to, it would not be cut.
-    for finding in found.iter().rev().filter(|finding| finding.end > decided) {
-        if finding.start < seam && seam < finding.end {
-            seam = finding.start;
+    let over = found.iter().find(|finding| finding.start < seam && seam < finding.end);
+    over.map_or(seam, |over| over.start).max(decided)
+}
+
+/// Findings that overlap as one, in order: so none lies over the beginning of another.
+fn joined(found: &[Range<usize>]) -> SmallVec<[Range<usize>; 4]> {
+    let mut found: SmallVec<[Range<usize>; 4]> = found.iter().cloned().collect();
+    found.sort_unstable_by_key(|finding| finding.start);
+    found.dedup_by(|next, last| {
+        let overlap = next.start < last.end;
+        if overlap {
+            last.end = last.end.max(next.end);
         }
-    }
-    seam.max(decided)
+        overlap
+    });
+    found
 }
 
 /// The last seam in a calm place.
@@ -93,11 +106,14 @@ fn calm(text: &[u8], bound: usize) -> Option<usize> {
     best
 }
 
-/// The last seam up to `bound` that no finding goes over.
+/// The last seam up to `bound` that no finding goes over; `found` are disjoint and in order.
 fn distant(text: &[u8], decided: usize, bound: usize, found: &[Range<usize>]) -> Option<usize> {
-    let mut at = bound;
+    let (mut at, mut before) = (bound, found);
     while at > decided {
-        if let Some(over) = found.iter().find(|finding| finding.start < at && at < finding.end) {
+        while let Some((_, rest)) = before.split_last().filter(|(last, _)| last.start >= at) {
+            before = rest;
+        }
+        if let Some(over) = before.last().filter(|finding| at < finding.end) {
             at = over.start;
         } else if is_seam(text, at) {
             return Some(at);
@@ -175,10 +191,9 @@ fn is_plain(word: &[u8]) -> bool {
 
 /// Where a key in PEM form begins that is not ended, and may still go on.
 fn open_block(text: &[u8], decided: usize) -> Option<usize> {
-    let rest = &text[decided..];
-    memchr::memmem::find_iter(rest, BEGIN)
-        .find(|begin| rest.len() - begin < OPEN_BYTES && memchr::memmem::find(&rest[*begin..], END).is_none())
-        .map(|begin| decided + begin)
+    let from = decided.max((text.len() + 1).saturating_sub(OPEN_BYTES));
+    let from = memchr::memmem::rfind(&text[from..], END).map_or(from, |end| from + end);
+    memchr::memmem::find(&text[from..], BEGIN).map(|begin| from + begin)
 }
 
 #[cfg(test)]
@@ -238,6 +253,8 @@ mod tests {
         let found = [at - 20..at - 15, at - 9..at + 9];
         assert_eq!(undecided(code.as_bytes(), 0, NONE, &found), at - 9);
         assert_eq!(undecided(code.as_bytes(), at - 3, NONE, &found), at - 3);
+        let overlapping = [at - 9..at + 9, at - 12..at - 8, at - 30..at - 9, at - 30..at - 20];
+        assert_eq!(undecided(code.as_bytes(), 0, NONE, &overlapping), at - 30);
     }
 
     #[test]
