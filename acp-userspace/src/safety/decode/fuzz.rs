@@ -1,10 +1,14 @@
 //! What has to hold of decoding whatever the bytes: the body of a fuzz target, run by `crate::fuzzing`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
 use super::{BYTES_PER_BYTE, Budget, Decoder, Exhausted, Layer, suspect};
 
 /// Any text: its layers keep the budget; the way back from each is monotone, covers, and lies in the text, on whole
-/// characters; where nothing is suspect there is none.
+/// characters; where nothing is suspect there is none. What shows in it comes back from other spellings.
 pub fn decode(data: &[u8]) {
+    check_spellings(data);
     let mut decoded = 0;
     let mut count = 0;
     let mut visit = |layer: &Layer<'_>| {
@@ -44,5 +48,35 @@ fn check_way_back(layer: &Layer<'_>, data: &[u8]) {
     }
     if let Some((_, range)) = layer.nature() {
         assert!(range.start < range.end && range.end <= data.len());
+    }
+}
+
+/// The printable ASCII at the beginning, as everybody encodes it, and twice.
+fn check_spellings(data: &[u8]) {
+    const BYTES: std::ops::RangeInclusive<usize> = 24..=256;
+    let len = data.iter().take(*BYTES.end()).take_while(|byte| matches!(byte, b' '..=b'~')).count();
+    let text = &data[..len];
+    if !BYTES.contains(&len) {
+        return;
+    }
+    let each = |form: fn(u8) -> String| text.iter().map(|byte| form(*byte)).collect::<String>();
+    let percent = each(|byte| format!("%{byte:02X}"));
+    let spellings = [
+        STANDARD.encode(text),
+        URL_SAFE_NO_PAD.encode(text),
+        STANDARD.encode(&percent),
+        each(|byte| format!("{byte:02x}")),
+        each(|byte| format!("&#{byte};")),
+        percent,
+    ];
+    for spelling in spellings {
+        let spelled = format!("of \"{spelling}\".");
+        let mut shown = false;
+        let mut visit = |layer: &Layer<'_>| {
+            shown |= memchr::memmem::find(layer.text, text).is_some();
+            Ok::<_, Exhausted>(())
+        };
+        let result = Decoder::default().layers(spelled.as_bytes(), &mut Budget::for_bytes(spelled.len()), &mut visit);
+        assert!(shown || result.is_err(), "{spelled}");
     }
 }
