@@ -4,11 +4,12 @@
 //! one. Values are never printed: what was found is told by its place.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
 
 use crate::config;
@@ -151,7 +152,8 @@ fn scan(args: &Args) -> anyhow::Result<bool> {
                 out.write_all(b"\n")?;
             }
             Format::Text => {
-                print_text(&text, &found, &mut out)?;
+                let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                print_text(&text, &found, colour, &mut out)?;
                 print_score(score, exceeded, &mut out)?;
             }
         }
@@ -230,8 +232,17 @@ fn print_json(found: &[Match], out: &mut impl Write) -> anyhow::Result<()> {
     Ok(out.write_all(b"\n")?)
 }
 
+/// How a terminal shows an action: what refuses in red, what changes the text in yellow, what is only told in cyan.
+fn style(action: Option<ContentAction>) -> Style {
+    match action {
+        Some(ContentAction::Block) => Style::new().red(),
+        Some(ContentAction::Flag) | None => Style::new().cyan(),
+        Some(_) => Style::new().yellow(),
+    }
+}
+
 /// `line:column  type  detector  confidence  action`, columns counted in bytes from 1.
-fn print_text(text: &[u8], found: &[Match], out: &mut impl Write) -> anyhow::Result<()> {
+fn print_text(text: &[u8], found: &[Match], colour: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let (mut line, mut line_start, mut at) = (1, 0, 0);
     for one in found {
         for newline in memchr::memchr_iter(b'\n', &text[at..one.range.start]) {
@@ -240,6 +251,7 @@ fn print_text(text: &[u8], found: &[Match], out: &mut impl Write) -> anyhow::Res
         at = one.range.start;
         let place = format!("{line}:{}", at - line_start + 1);
         let action = one.action.map_or("observe", ContentAction::name);
+        let action = if colour { action.style(style(one.action)).to_string() } else { action.to_owned() };
         let (kind, detector) = (one.detector.label(), one.detector.name());
         let tier = tier(one.detector).map_or(String::new(), |tier| format!(" ({tier})"));
         writeln!(out, "{place:<10} {kind:<12} {detector:<18} {:>3} %  {action}{tier}", one.confidence)?;
@@ -284,10 +296,15 @@ mod tests {
         let text = b"one\ntwo a@b.com\n\n4111111111111111";
         let found = safety::find(text, &rules, &mut Scan::default()).expect("searched");
         let mut out = Vec::new();
-        print_text(text, &found, &mut out).expect("printed");
+        print_text(text, &found, false, &mut out).expect("printed");
         let out = String::from_utf8(out).expect("UTF-8");
         let lines: Vec<_> = out.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(lines, ["2:5 EMAIL email 95 % flag", "4:1 CREDIT_CARD credit_card 95 % redact"]);
+        let mut coloured = Vec::new();
+        print_text(text, &found, true, &mut coloured).expect("printed");
+        let coloured = String::from_utf8(coloured).expect("UTF-8");
+        assert!(coloured.contains("\x1b[36mflag\x1b[") && coloured.contains("\x1b[33mredact\x1b["), "{coloured:?}");
+        assert!(!out.contains('\x1b'));
     }
 
     #[test]
@@ -299,7 +316,7 @@ mod tests {
         };
         assert!(found(false).is_empty());
         let mut out = Vec::new();
-        print_text(text, &found(true), &mut out).expect("printed");
+        print_text(text, &found(true), false, &mut out).expect("printed");
         assert!(String::from_utf8(out).expect("UTF-8").ends_with("prompt_injection    90 %  flag (weak)\n"));
         let json = serde_json::to_value(Found::from(&found(true)[0])).expect("JSON");
         assert_eq!(json["tier"], "weak");
