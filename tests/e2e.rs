@@ -32,6 +32,8 @@ mod dev_checks;
 mod egress;
 #[path = "e2e/encoded.rs"]
 mod encoded;
+#[path = "e2e/fields.rs"]
+mod fields;
 #[path = "e2e/forms.rs"]
 mod forms;
 #[path = "e2e/handover.rs"]

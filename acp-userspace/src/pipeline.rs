@@ -213,7 +213,7 @@ async fn decide<C: Carrier>(
         }
         trail.arguments = Some(core.argument_key.digest(head.method, target.path().as_str(), head.query, body));
         anticipate_call(&core.usage, settings, route, caller.identity(), trail);
-        let screened = screen(caller, &call, &target, settings, &mut core.scan, trail)?;
+        let screened = screen(caller, &call, &target, head, settings, &mut core.scan, trail)?;
         let permitted = permit(screened, &call, route, inbound, settings, &mut core.decisions, trail)?;
         (permitted, call.tool_list)
     };
@@ -316,6 +316,7 @@ fn screen(
     caller: Authenticated,
     call: &Call<'_>,
     target: &Target<'_, '_>,
+    head: &RequestHead<'_>,
     settings: &Settings,
     scan: &mut Scan,
     trail: &mut Trail,
@@ -329,6 +330,8 @@ fn screen(
         Some(form) => safety::screen_form(caller, &party, &content, form, rules, scan),
         None => safety::screen(caller, &party, &content, rules, scan),
     };
+    let fields = target.fields(head);
+    let screened = screened.and_then(|screened| safety::screen_fields(screened, &party, fields, rules, scan));
     let screened = screened.map_err(|refused| {
         (trail.findings, trail.evidence) = (refused.findings.into(), refused.evidence);
         Stop::new(Layer::Safety, refused.reason).rule(refused.rule)
@@ -425,7 +428,9 @@ fn prepare<C: Carrier>(
 ) -> Result<Ready, Stop> {
     let (body, out) = carrier.parts();
     let edits = admitted.permitted().screened().edits();
-    let edited = edits.len() as u32;
+    let screened = admitted.permitted().screened();
+    let in_fields: usize = screened.field_edits().iter().map(|field| field.edits.len()).sum();
+    let edited = (edits.len() + in_fields) as u32;
     let sent = safety::spliced_len(body.len(), edits) as u64;
     let ruled = trail.answer_is_screened();
     let outgoing = Outgoing {

@@ -28,6 +28,7 @@ use crate::config::resolved::{Credentials, Route, Tool, Upstream};
 use crate::http::head::RequestHead;
 use crate::ids::RequestId;
 use crate::reason::Reason;
+use crate::safety::{Field, FieldEdits};
 use crate::usage::Admitted;
 
 pub use headers::CONNECTION_NAMES_MAX;
@@ -152,6 +153,27 @@ impl<'t, 'r> Target<'t, 'r> {
         &self.path.as_str()[self.rest..]
     }
 
+    /// The client's fields that go on, credentials excepted: what content rules look at.
+    pub fn fields<'h>(&'h self, head: &'h RequestHead<'_>) -> impl Iterator<Item = Field<'h>> {
+        let rules = headers::Rules { forward_authorization: false, ..self.field_rules(false, false) };
+        let traced = head.headers.iter().enumerate().filter(|(_, header)| trace::names(header.name));
+        let all = headers::passing(head, rules).chain(traced);
+        all.map(|(at, header)| Field { at, name: header.name, value: header.value })
+    }
+
+    /// What decides on the client's fields.
+    fn field_rules(&self, screen_response: bool, edited: bool) -> headers::Rules<'_> {
+        headers::Rules {
+            forward_authorization: matches!(self.upstream.upstream.credentials, Credentials::Forward),
+            cookies: self.route.cookies,
+            screen_response,
+            // What streams has no end to be collected to.
+            codings: if self.route.streaming { &[] } else { &self.route.content_codings },
+            edited,
+            credential_name: self.upstream.credential_name.as_deref(),
+        }
+    }
+
     /// The tool this request calls, on an HTTP route.
     #[must_use]
     pub fn tool(&self) -> Option<&'t Arc<Tool>> {
@@ -213,8 +235,9 @@ pub fn route(
     out: &mut Vec<u8>,
 ) -> Routed {
     let decoded = head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-    let edited = decoded || !admitted.permitted().screened().edits().is_empty();
-    let trace = write_head(admitted.identity(), target, head, outgoing, edited, out);
+    let screened = admitted.permitted().screened();
+    let edited = decoded || !screened.edits().is_empty();
+    let trace = write(admitted.identity(), target, head, outgoing, (edited, screened.field_edits()), out);
     Routed { admitted, trace }
 }
 
@@ -227,23 +250,26 @@ pub fn write_head(
     edited: bool,
     out: &mut Vec<u8>,
 ) -> TraceId {
+    write(identity, target, head, outgoing, (edited, &[]), out)
+}
+
+/// The head; whether the body is edited, and what is changed in the fields.
+fn write(
+    identity: &crate::identity::Identity,
+    target: &Target<'_, '_>,
+    head: &RequestHead<'_>,
+    outgoing: Outgoing,
+    (edited, field_edits): (bool, &[FieldEdits]),
+    out: &mut Vec<u8>,
+) -> TraceId {
     let entry = target.upstream;
     write_request_line(target, out);
     out.extend_from_slice(&entry.host_line);
-    let rules = headers::Rules {
-        forward_authorization: matches!(entry.upstream.credentials, Credentials::Forward),
-        cookies: target.route.cookies,
-        screen_response: outgoing.screen_response,
-        // What streams has no end to be collected to.
-        codings: if target.route.streaming { &[] } else { &target.route.content_codings },
-        edited,
-        credential_name: entry.credential_name.as_deref(),
-    };
-    headers::write_client(head, &rules, out);
+    headers::write_client(head, target.field_rules(outgoing.screen_response, edited), field_edits, out);
     write_length(target.method, outgoing.body, out);
     headers::write_identity(identity, target.route, target.table.names_issuer, out);
     headers::line(b"x-request-id", &outgoing.request_id.text(), out);
-    let trace = trace::write(head, outgoing.request_id, out);
+    let trace = trace::write(head, outgoing.request_id, field_edits, out);
     out.extend_from_slice(&entry.credential_line);
     out.extend_from_slice(b"\r\n");
     trace

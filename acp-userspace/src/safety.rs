@@ -4,7 +4,8 @@
 //! `shapes` and [`hyperscan`] name places worth a look ([`scanner`] says what such a place is), [`detectors`] decide what
 //! stands there, [`rules`] what is done about it for each call and direction, [`risk`] how grave it is, [`redact`] how the
 //! bytes change ([`tokenise`] into what can be turned back), [`inflate`] what was compressed. [`screen()`] and
-//! [`screen_response`] are the doors the pipeline uses, and [`stream`] is the one for answers that come piece by piece.
+//! [`screen_response`] are the doors the pipeline uses, [`screen_fields`] the one for what a head says beside, and
+//! [`stream`] the one for answers that come piece by piece.
 //!
 //! Invariants: findings carry counts, never values. Every edit leaves valid JSON. What could not be searched to its end
 //! is refused, and so is what an action would have to edit where nothing can be edited.
@@ -20,6 +21,7 @@ pub mod catalogue;
 mod custom;
 pub(crate) mod decode;
 pub mod detectors;
+mod fields;
 mod form;
 #[cfg(any(test, feature = "fuzzing"))]
 mod fuzz;
@@ -38,6 +40,7 @@ pub mod tokenise;
 mod total;
 pub mod validators;
 
+pub use fields::{Field, FieldEdits, FieldsScreened, screen_fields, screen_response_fields, together};
 pub use form::screen_form;
 pub use redact::{splice, spliced_len, text_as_sent};
 pub use rules::{BLOCK_SCORE_RULE, RouteRules, RuleError, RuleSet, Scope, ScopeNames};
@@ -79,7 +82,7 @@ pub struct FoundAt {
     /// The type.
     pub detector: Detector,
     /// `#` and a JSON pointer (RFC 6901 §6, without its percent-encoding), in which keys with a finding print as `*`;
-    /// or `body`, `form`, `path` or `query`. Keys are the caller's text.
+    /// or `body`, `form`, `header`, `path` or `query`. Keys are the caller's text.
     pub place: String,
 }
 
@@ -113,10 +116,11 @@ pub static NO_EVIDENCE: Evidence =
 pub const PLACES_MAX: usize = 8;
 
 /// What most requests have none of.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Aside {
     evidence: Evidence,
     restored: Vec<Restored>,
+    fields: Vec<FieldEdits>,
 }
 
 /// Proof that the request's content was scanned and no enforced rule blocks it.
@@ -132,7 +136,7 @@ pub struct Screened {
 impl Screened {
     /// A request that could not be searched to its end and passes all the same.
     fn unscreened(auth: Authenticated, reason: Reason) -> Self {
-        let aside = Aside { evidence: Evidence::unscreened(reason), restored: Vec::new() };
+        let aside = Aside { evidence: Evidence::unscreened(reason), ..Aside::default() };
         Self { auth, findings: Vec::new(), aside: Some(Box::new(aside)), edits: Vec::new() }
     }
 
@@ -164,6 +168,12 @@ impl Screened {
     #[must_use]
     pub fn edits(&self) -> &[Edit] {
         &self.edits
+    }
+
+    /// What will be changed in the fields of its head, in their order.
+    #[must_use]
+    pub fn field_edits(&self) -> &[FieldEdits] {
+        self.aside.as_ref().map_or(&[], |aside| &aside.fields)
     }
 
     /// For tests of later layers only.

@@ -23,7 +23,7 @@ use crate::reason::Reason;
 use crate::routing;
 use crate::safety::inflate::inflate;
 use crate::safety::stream::{StreamKind, StreamScreen};
-use crate::safety::{self, Body, Content, Evidence, Finding};
+use crate::safety::{self, Body, Content, Evidence, Field, Finding, Scan};
 use crate::usage::{self, Hold, LimitState, Settle};
 
 /// Between two looks at whether the caller of a stream may have more of it (THREATS A18).
@@ -248,15 +248,24 @@ impl Governed {
         }
     }
 
-    /// Appends the fields the client gets: the upstream's that are allowed through, and ours.
+    /// Appends the fields the client gets: the upstream's that are allowed through, as rules leave them, and ours.
     ///
     /// # Errors
-    /// `UpstreamAuth` when the upstream refused the gateway's own credentials.
-    pub fn write_fields(&self, response: &ResponseHead<'_>, out: &mut Vec<u8>) -> Result<(), Reason> {
+    /// `UpstreamAuth` when the upstream refused the gateway's own credentials; what screening them refuses.
+    pub fn write_fields(
+        &mut self,
+        core: &RefCell<Core>,
+        response: &ResponseHead<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Reason> {
         let config = &self.trail.snapshot.settings.config;
         let (route, upstream) = (&config.routes[self.route], &config.upstreams[self.ready.upstream]);
         let screened = self.is_screened() && self.evidence.unscreened.is_none();
+        let start = out.len();
         routing::write_response_headers(response, route, upstream, screened, out).map_err(|e| e.reason())?;
+        if self.is_screened() {
+            self.screen_fields(&mut core.borrow_mut().scan, start, out)?;
+        }
         write::header(out, "x-request-id", &self.trail.id.text());
         if let Some(limit) = &self.ready.limit {
             usage::write_rate_limit_policy(begin(out, "RateLimit-Policy"), limit);
@@ -266,6 +275,55 @@ impl Governed {
         }
         Ok(())
     }
+}
+
+impl Governed {
+    /// Lets the rules see the fields in `out` from `start` on: what an upstream says in its head is content too.
+    fn screen_fields(&mut self, scan: &mut Scan, start: usize, out: &mut Vec<u8>) -> Result<(), Reason> {
+        let snapshot = self.trail.snapshot.clone();
+        let Some(rules) = snapshot.settings.rules.response(self.trail.scope()) else { return Ok(()) };
+        let lines = || out[start..].split_inclusive(|byte| *byte == b'\n').enumerate();
+        let fields = lines().filter_map(|(at, line)| field(at, line));
+        let tool = self.trail.tool.as_ref().map_or("", |tool| &tool.name);
+        let caller = safety::Caller::new(&self.ready.identity, tool, "", self.trail.now);
+        let found = safety::screen_response_fields(&caller, fields, rules, &self.trail.restored, scan);
+        let found = found.map_err(|refused| {
+            (self.findings, self.evidence) = (refused.findings, refused.evidence);
+            refused.reason
+        })?;
+        if found.findings.is_empty() && found.evidence.unscreened.is_none() {
+            return Ok(());
+        }
+        let mut edited = Vec::with_capacity(out.len() - start);
+        for (at, line) in lines() {
+            let edits = found.edits.iter().find(|field| field.at == at).map_or(&[][..], |field| &field.edits);
+            match field(at, line).filter(|_| !edits.is_empty()) {
+                Some(field) => {
+                    edited.extend_from_slice(&line[..field.name.len() + 2]);
+                    safety::splice(field.value, edits, &mut edited).map_err(|_| Reason::Internal)?;
+                    edited.extend_from_slice(b"\r\n");
+                }
+                None => edited.extend_from_slice(line),
+            }
+            self.ready.edits += edits.len() as u32;
+        }
+        out.truncate(start);
+        out.extend_from_slice(&edited);
+        match &mut self.stream {
+            Some(stream) => stream.begin_with(&found.findings, found.evidence, rules).map_err(|refused| refused.reason),
+            None => {
+                (self.findings, self.evidence) = (found.findings, found.evidence);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A field as it was written.
+fn field(at: usize, line: &[u8]) -> Option<Field<'_>> {
+    let line = line.strip_suffix(b"\r\n")?;
+    let colon = memchr::memchr(b':', line)?;
+    Some(Field { at, name: std::str::from_utf8(&line[..colon]).ok()?, value: line.get(colon + 2..)? })
 }
 
 /// Starts a field whose value is written next.
@@ -357,16 +415,21 @@ pub fn screen_answer(
     let caller = safety::Caller::new(&governed.ready.identity, tool, "", trail.now);
     let content_of = Content::body(body);
     let screened = safety::screen_response(&caller, &content_of, rules, &trail.restored, &mut core.scan);
-    let screened = screened.map_err(|refused| {
+    let in_fields = (std::mem::take(&mut governed.findings), std::mem::take(&mut governed.evidence));
+    let screened = screened.and_then(|screened| {
+        (governed.findings, governed.evidence) =
+            safety::together(in_fields, (screened.findings, screened.evidence), rules)?;
+        Ok(screened.edits)
+    });
+    let edits = screened.map_err(|refused| {
         (governed.findings, governed.evidence) = (refused.findings, refused.evidence);
         refused.reason
     })?;
-    (governed.findings, governed.evidence) = (screened.findings, screened.evidence);
-    if screened.edits.is_empty() {
+    if edits.is_empty() {
         return Ok(Screening::AsIs);
     }
-    governed.ready.edits += screened.edits.len() as u32;
-    safety::splice(content, &screened.edits, out).map_err(|_| Reason::Internal)?;
+    governed.ready.edits += edits.len() as u32;
+    safety::splice(content, &edits, out).map_err(|_| Reason::Internal)?;
     Ok(Screening::Edited)
 }
 

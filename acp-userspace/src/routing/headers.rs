@@ -12,8 +12,9 @@
 use smallvec::SmallVec;
 
 use crate::config::resolved::{ContentCoding, Route};
-use crate::http::head::RequestHead;
+use crate::http::head::{Header, RequestHead};
 use crate::identity::Identity;
+use crate::safety::{self, Edit, FieldEdits};
 
 /// Names that `Connection` may list: real clients list one or two, and each is compared with every field.
 pub const CONNECTION_NAMES_MAX: usize = 16;
@@ -175,6 +176,7 @@ pub(super) fn may_allow_response(name: &str) -> bool {
 }
 
 /// What the configuration says about one request's fields.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) forward_authorization: bool,
     pub(super) cookies: bool,
@@ -205,11 +207,16 @@ pub(super) fn connection_names<'b>(head: &RequestHead<'b>) -> Option<SmallVec<[&
     Some(names)
 }
 
-/// Writes the client's fields that go on, in their order.
-pub(super) fn write_client(head: &RequestHead<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
+/// The client's fields that go on, in their order, and their places in the head.
+pub(super) fn passing<'h, 'b>(
+    head: &'h RequestHead<'b>,
+    rules: Rules<'h>,
+) -> impl Iterator<Item = (usize, &'h Header<'b>)> {
     // Too many names were refused when the target was found; none are forgiven here.
-    let Some(hop) = connection_names(head) else { return };
-    for header in &head.headers {
+    let hop = connection_names(head);
+    let known = if hop.is_some() { head.headers.as_slice() } else { &[] };
+    let hop = hop.unwrap_or_default();
+    known.iter().enumerate().filter(move |(_, header)| {
         let passes = match classify(header.name) {
             NameClass::Pass => true,
             NameClass::Drop => false,
@@ -220,8 +227,17 @@ pub(super) fn write_client(head: &RequestHead<'_>, rules: &Rules<'_>, out: &mut 
         };
         let named = || hop.iter().any(|name| std::str::from_utf8(name).is_ok_and(|name| same_name(name, header.name)));
         let replaced = || rules.credential_name.is_some_and(|name| same_name(name, header.name));
-        if passes && !named() && !replaced() {
-            line(header.name.as_bytes(), header.value, out);
+        passes && !named() && !replaced()
+    })
+}
+
+/// Writes the client's fields that go on, in their order, with the edits that rules made to them.
+pub(super) fn write_client(head: &RequestHead<'_>, rules: Rules<'_>, edits: &[FieldEdits], out: &mut Vec<u8>) {
+    let mut edits = edits.iter().peekable();
+    for (at, header) in passing(head, rules) {
+        match edits.next_if(|field| field.at == at) {
+            Some(field) => edited_line(header, &field.edits, out),
+            None => line(header.name.as_bytes(), header.value, out),
         }
     }
     if rules.screen_response {
@@ -231,6 +247,14 @@ pub(super) fn write_client(head: &RequestHead<'_>, rules: &Rules<'_>, out: &mut 
             out.extend_from_slice(coding.name().as_bytes());
         }
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A field whose value is changed. Edits that do not fit it leave nothing of it.
+fn edited_line(header: &Header<'_>, edits: &[Edit], out: &mut Vec<u8>) {
+    let mut value = Vec::with_capacity(header.value.len());
+    if safety::splice(header.value, edits, &mut value).is_ok() {
+        line(header.name.as_bytes(), &value, out);
     }
 }
 

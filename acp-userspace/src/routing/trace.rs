@@ -7,6 +7,7 @@
 
 use crate::http::head::RequestHead;
 use crate::ids::RequestId;
+use crate::safety::FieldEdits;
 
 /// §3.3.1.1: members of `tracestate`.
 const MEMBERS_MAX: usize = 32;
@@ -16,9 +17,16 @@ const TRACESTATE_BYTES_MAX: usize = 512;
 /// The identity of one trace.
 pub type TraceId = [u8; 16];
 
-/// Writes `traceparent`, and `tracestate` if the trace is the client's; returns the trace's id.
-pub(super) fn write(head: &RequestHead<'_>, request: RequestId, out: &mut Vec<u8>) -> TraceId {
-    let incoming = head.only("traceparent").and_then(parse);
+/// Whether a field is one of the two.
+pub(super) fn names(field: &str) -> bool {
+    ["traceparent", "tracestate"].iter().any(|name| field.eq_ignore_ascii_case(name))
+}
+
+/// Writes `traceparent`, and `tracestate` if the trace is the client's; returns the trace's id. Where rules would have
+/// changed either, a trace of its own begins.
+pub(super) fn write(head: &RequestHead<'_>, request: RequestId, edits: &[FieldEdits], out: &mut Vec<u8>) -> TraceId {
+    let is_edited = |field: &FieldEdits| head.headers.get(field.at).is_some_and(|header| names(header.name));
+    let incoming = head.only("traceparent").and_then(parse).filter(|_| !edits.iter().any(is_edited));
     let [first, second, parent] = ids(request);
     let trace = incoming.unwrap_or_else(|| {
         let mut trace = [0; 16];
@@ -146,7 +154,7 @@ mod tests {
             len: 0,
         };
         let mut out = Vec::new();
-        write(&head, RequestId(*b"abcdefgh\0\0\0\x01"), &mut out);
+        write(&head, RequestId(*b"abcdefgh\0\0\0\x01"), &[], &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -9,10 +9,11 @@
 //!
 //! Where a run of base64 is a picture, sound, a document or an archive (`media`), a layer without a text says so.
 //!
-//! Layers of layers are shown to a depth of `DEPTH_MAX`. `suspect` says in one cheap pass whether there can be any.
+//! Layers of layers are shown to a depth of `DEPTH_MAX`; what would be deeper is not overlooked but refused. `suspect` says
+//! in one cheap pass whether there can be any layer.
 //!
-//! Invariants: a [`Budget`] bounds the bytes that are produced; whoever runs out learns it and shows nothing less for it
-//! (THREATS A25). The range that [`Layer::original`] answers holds every byte that the asked one came from, and whole
+//! Invariants: a [`Budget`] bounds the bytes that are produced, `DEPTH_MAX` how deep they lie; whoever meets either learns
+//! it, and is never shown less for it (THREATS A25). The range that [`Layer::original`] answers holds every byte that the asked one came from, and whole
 //! escapes and characters only. Nothing is allocated but the buffers, which are kept.
 
 use std::ops::Range;
@@ -34,8 +35,9 @@ mod suspect;
 #[cfg(test)]
 mod tests;
 
-/// Decodings within decodings that are looked through: base64 of percent-encoded text, or either twice.
-const DEPTH_MAX: usize = 2;
+/// Decodings within decodings that are looked through. Credentials in a file in a secret of an orchestrator are base64 three
+/// times over; escapes of escapes count once.
+const DEPTH_MAX: usize = 4;
 /// Bytes of all decodings, for each byte of the body; with the body itself, eight (THREATS A25).
 const BYTES_PER_BYTE: usize = 7;
 /// Buffers larger than this are given back after use.
@@ -47,9 +49,14 @@ pub(super) struct Budget {
     left: usize,
 }
 
-/// The budget is used up: not everything could be decoded.
+/// Not everything could be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exhausted;
+pub(crate) enum Exhausted {
+    /// The budget is used up.
+    Bytes,
+    /// There are decodings deeper than are looked through.
+    Depth,
+}
 
 impl From<Exhausted> for ScannerError {
     fn from(_: Exhausted) -> Self {
@@ -63,8 +70,9 @@ impl Budget {
         Self { left: bytes.saturating_mul(BYTES_PER_BYTE) }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        self.left = self.left.checked_sub(bytes).ok_or(Exhausted)?;
+    /// These bytes are looked at.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        self.left = self.left.checked_sub(bytes).ok_or(Exhausted::Bytes)?;
         Ok(())
     }
 }
@@ -137,14 +145,15 @@ impl Level {
 /// Buffers to decode into.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    levels: [Level; DEPTH_MAX],
+    /// The last is for what is too deep, and is never shown.
+    levels: [Level; DEPTH_MAX + 1],
 }
 
 impl Decoder {
     /// Shows `visit` every text that `text` stands for, itself excepted.
     ///
     /// # Errors
-    /// [`Exhausted`] as soon as the budget is; then not everything was shown. What `visit` answers.
+    /// [`Exhausted`] as soon as there are more bytes or more depth than are looked at; then not everything was shown. What `visit` answers.
     pub(super) fn layers<E: From<Exhausted>>(
         &mut self,
         text: &[u8],
@@ -167,6 +176,9 @@ fn layers<E: From<Exhausted>>(
 ) -> Result<(), E> {
     let Some((level, deeper)) = levels.split_first_mut() else { return Ok(()) };
     let mut show = |level: &Level, nature| -> Result<(), E> {
+        if deeper.is_empty() {
+            return Err(Exhausted::Depth.into());
+        }
         budget.take(level.text.len())?;
         let layer = Layer { text: &level.text, nature, source: text, map: &level.map, parent };
         visit(&layer)?;

@@ -64,7 +64,7 @@ pub fn screen_form(
     }
     edits.sort_by_key(|edit| edit.range.start);
     let said = !total.findings.is_empty() || total.evidence.unscreened.is_some();
-    let aside = said.then(|| Box::new(Aside { evidence: total.evidence, restored: Vec::new() }));
+    let aside = said.then(|| Box::new(Aside { evidence: total.evidence, ..Aside::default() }));
     Ok(Screened { auth, findings: total.findings, aside, edits })
 }
 

@@ -28,6 +28,7 @@ mod search;
 mod tokens;
 
 use tokens::Presented;
+pub(super) use tokens::in_text as tokens_in_text;
 
 pub use search::{FINDINGS_MAX, Scan};
 
@@ -121,7 +122,8 @@ pub fn screen(
     }
     let ResponseScreened { findings, evidence, edits } = decide(caller, content, rules, &presented, scan)?;
     let restored = presented.into_restored();
-    let aside = if findings.is_empty() { None } else { Some(Box::new(Aside { evidence, restored })) };
+    let aside =
+        if findings.is_empty() { None } else { Some(Box::new(Aside { evidence, restored, ..Aside::default() })) };
     Ok(Screened { auth, findings, aside, edits })
 }
 

@@ -161,6 +161,19 @@ impl StreamScreen {
         Self { source, total: Total::default() }
     }
 
+    /// Adds what was found in the fields of its head.
+    ///
+    /// # Errors
+    /// With that alone it is too grave to pass.
+    pub fn begin_with(
+        &mut self,
+        findings: &[Finding],
+        evidence: Evidence,
+        rules: &RouteRules,
+    ) -> Result<(), StreamRefused> {
+        Ok(self.total.add(findings, evidence, rules)?)
+    }
+
     /// Takes the next bytes of the stream; what may leave is appended to `out`, on an error too.
     ///
     /// # Errors

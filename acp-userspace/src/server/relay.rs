@@ -246,7 +246,7 @@ fn start(conn: &mut Connection, response: &ResponseHead<'_>) -> Result<Handling,
     let handling = open.handling(response)?;
     conn.out.clear();
     write::status_line(&mut conn.out, response.status);
-    open.write_fields(response, &mut conn.out)?;
+    open.write_fields(&conn.worker.core, response, &mut conn.out)?;
     Ok(handling)
 }
 

@@ -50,16 +50,31 @@ const NAMED: &[(&str, char)] = &[
     ("middot;", '\u{b7}'),
 ];
 
-/// The character that the reference at the beginning of `text` stands for, and how long it is.
+/// What `&` is written as in a reference to a reference.
+const AGAIN: &[u8] = b"amp;";
+
+/// The character that the reference at the beginning of `text` stands for, and how long it is. `&amp;#48;` is a zero.
 pub(super) fn read(text: &[u8]) -> Option<(char, usize)> {
-    let text = &text[..text.len().min(BYTES_MAX)];
     let rest = text.strip_prefix(b"&")?;
+    let again = rest.chunks_exact(AGAIN.len()).take_while(|part| *part == AGAIN).count();
+    // The last may be one that the character itself is written with.
+    let (times, (c, len)) = match (again, once(&rest[again * AGAIN.len()..])) {
+        (times, Some(last)) => (times, last),
+        (0, None) => return None,
+        (times, None) => (times - 1, ('&', AGAIN.len())),
+    };
+    Some((c, 1 + times * AGAIN.len() + len))
+}
+
+/// A reference whose `&` was taken off, and how long the rest is.
+fn once(text: &[u8]) -> Option<(char, usize)> {
+    let rest = &text[..text.len().min(BYTES_MAX - 1)];
     match rest {
-        [b'#', b'x' | b'X', digits @ ..] => numeric(digits, 16).map(|(c, len)| (c, len + 3)),
-        [b'#', digits @ ..] => numeric(digits, 10).map(|(c, len)| (c, len + 2)),
+        [b'#', b'x' | b'X', digits @ ..] => numeric(digits, 16).map(|(c, len)| (c, len + 2)),
+        [b'#', digits @ ..] => numeric(digits, 10).map(|(c, len)| (c, len + 1)),
         [first, ..] if first.is_ascii_alphabetic() && memchr::memchr(b';', rest).is_some() => {
             let (name, c) = NAMED.iter().find(|(name, _)| rest.starts_with(name.as_bytes()))?;
-            Some((*c, name.len() + 1))
+            Some((*c, name.len()))
         }
         _ => None,
     }
@@ -88,7 +103,11 @@ mod tests {
             ("&#0000048", Some(('0', 9))),
             ("&#X1D7CE;", Some(('\u{1d7ce}', 9))),
             ("&nbsp;", Some(('\u{a0}', 6))),
-            ("&amp;#48;", Some(('&', 5))),
+            ("&amp;#48;", Some(('0', 9))),
+            ("&amp;amp;#x30;", Some(('0', 14))),
+            ("&amp;amp;", Some(('&', 9))),
+            ("&amp;amp", Some(('&', 5))),
+            ("&amp; x", Some(('&', 5))),
             ("&#;", None),
             ("&#x110000;", None),
             ("&nope;", None),

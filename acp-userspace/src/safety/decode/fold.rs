@@ -4,6 +4,9 @@
 //! compatibility forms are those that NFKC (UAX #15) makes ASCII of. Dashes are category Pd and the signs that look
 //! so, spaces category Zs. What does not show is Default_Ignorable_Code_Point (UAX #44), which holds the tags and the
 //! variation selectors.
+//!
+//! Letters of other alphabets that look like Latin ones (UTS #39, *confusables*) are told apart from these: only in a word
+//! that is written to be read as a Latin one do they stand for them, and that `plain` knows.
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
@@ -34,6 +37,42 @@ const ZEROS: [u32; 76] = [
     0x11d50, 0x11da0, 0x11de0, 0x11f50, 0x16130, 0x16a60, 0x16ac0, 0x16b50, 0x16d70, 0x1ccf0, 0x1d7ce, 0x1d7d8,
     0x1d7e2, 0x1d7ec, 0x1d7f6, 0x1e140, 0x1e2f0, 0x1e4f0, 0x1e5f1, 0x1e950, 0x1fbf0,
 ];
+
+/// Letters of other alphabets, and small capitals, that a reader takes for Latin ones.
+#[rustfmt::skip]
+const LOOK_ALIKES: [(u16, u8); 117] = [
+    (0x251, b'a'), (0x261, b'g'), (0x262, b'G'), (0x269, b'i'), (0x26a, b'i'),
+    (0x274, b'N'), (0x280, b'R'), (0x28f, b'y'), (0x299, b'B'), (0x29c, b'H'), (0x29f, b'L'), (0x37f, b'J'),
+    (0x391, b'A'), (0x392, b'B'), (0x395, b'E'), (0x396, b'Z'), (0x397, b'H'), (0x399, b'I'), (0x39a, b'K'),
+    (0x39c, b'M'), (0x39d, b'N'), (0x39f, b'O'), (0x3a1, b'P'), (0x3a4, b'T'), (0x3a5, b'Y'), (0x3a7, b'X'),
+    (0x3b1, b'a'), (0x3b3, b'y'), (0x3b7, b'n'), (0x3b9, b'i'), (0x3ba, b'k'), (0x3bd, b'v'), (0x3bf, b'o'),
+    (0x3c1, b'p'), (0x3c3, b'o'), (0x3c4, b't'), (0x3c5, b'u'), (0x3c7, b'x'), (0x3c9, b'w'), (0x3f2, b'c'),
+    (0x3f3, b'j'), (0x3f9, b'C'), (0x405, b'S'), (0x406, b'I'), (0x408, b'J'), (0x410, b'A'), (0x412, b'B'),
+    (0x415, b'E'), (0x41a, b'K'), (0x41c, b'M'), (0x41d, b'H'), (0x41e, b'O'), (0x420, b'P'), (0x421, b'C'),
+    (0x422, b'T'), (0x423, b'Y'), (0x425, b'X'), (0x42c, b'b'), (0x430, b'a'), (0x432, b'b'), (0x433, b'r'),
+    (0x435, b'e'), (0x43a, b'k'), (0x43c, b'm'), (0x43d, b'h'), (0x43e, b'o'), (0x43f, b'n'), (0x440, b'p'),
+    (0x441, b'c'), (0x442, b't'), (0x443, b'y'), (0x445, b'x'), (0x44c, b'b'), (0x455, b's'), (0x456, b'i'),
+    (0x458, b'j'), (0x474, b'V'), (0x475, b'v'), (0x4ae, b'Y'), (0x4af, b'y'), (0x4ba, b'h'), (0x4bb, b'h'),
+    (0x4c0, b'l'), (0x4cf, b'l'), (0x500, b'd'), (0x501, b'd'), (0x50c, b'G'), (0x51a, b'Q'), (0x51b, b'q'),
+    (0x51c, b'W'), (0x51d, b'w'), (0x53c, b'L'), (0x54d, b'U'), (0x54f, b'S'), (0x555, b'O'), (0x566, b'q'),
+    (0x570, b'h'), (0x578, b'n'), (0x57c, b'n'), (0x57d, b'u'), (0x581, b'g'), (0x585, b'o'), (0x1d00, b'A'),
+    (0x1d04, b'c'), (0x1d05, b'D'), (0x1d07, b'E'), (0x1d0a, b'J'), (0x1d0b, b'K'), (0x1d0d, b'M'), (0x1d0f, b'o'),
+    (0x1d18, b'P'), (0x1d1b, b'T'), (0x1d1c, b'U'), (0x1d20, b'v'), (0x1d21, b'w'), (0x1d22, b'z'), (0xa731, b's'),
+];
+
+/// The ASCII letter that `c` looks like.
+pub(super) fn look_alike(c: char) -> Option<u8> {
+    let code = u16::try_from(c as u32).ok().filter(|code| matches!(code, 0x251..=0x585 | 0x1d00..=0x1d22 | 0xa731))?;
+    let at = LOOK_ALIKES.binary_search_by_key(&code, |(letter, _)| *letter).ok()?;
+    Some(LOOK_ALIKES[at].1)
+}
+
+/// Whether a look-alike is seldom found in plain words of its own alphabet: in Greek, Cyrillic and Armenian, some words are
+/// made of look-alikes by chance.
+pub(super) fn is_rare(c: char) -> bool {
+    let cyrillic = matches!(c, '\u{406}' | '\u{408}' | '\u{410}'..='\u{44f}' | '\u{456}' | '\u{458}');
+    !cyrillic && !matches!(c, '\u{391}'..='\u{3c9}' | '\u{531}'..='\u{586}')
+}
 
 /// What `c`, which is not ASCII, is.
 pub(super) fn fold(c: char) -> Fold {
@@ -147,6 +186,44 @@ mod tests {
             if let [digit @ '0'..='9'] = parts[..] {
                 assert_eq!(text(c), Some(digit.to_string()), "U+{:04X}", c as u32);
             }
+        }
+    }
+
+    /// Every dash, space, mark and invisible character of Unicode, by another's tables.
+    #[test]
+    fn threat_a24_every_dash_space_and_mark_of_unicode_is_read_and_what_does_not_show_is_not() {
+        let all = |class: &str| {
+            let class = regex::Regex::new(class).expect("a class");
+            let mut buffer = [0; 4];
+            ('\u{80}'..=char::MAX).filter(|c| class.is_match(c.encode_utf8(&mut buffer))).collect::<Vec<_>>()
+        };
+        for c in all(r"^\p{Pd}$") {
+            assert_eq!(text(c).as_deref(), Some("-"), "U+{:04X}", c as u32);
+        }
+        for c in all(r"^[\p{Zs}\p{Zl}\p{Zp}]$") {
+            assert_eq!(text(c).as_deref(), Some(" "), "U+{:04X}", c as u32);
+        }
+        for c in all(r"^\p{Default_Ignorable_Code_Point}$") {
+            assert_eq!(fold(c), Fold::Nothing, "U+{:04X}", c as u32);
+        }
+        for c in all(r"^\p{Nd}$") {
+            assert!(text(c).is_some_and(|text| text.parse::<u8>().is_ok()), "U+{:04X}", c as u32);
+        }
+        let ignored = all(r"^\p{Default_Ignorable_Code_Point}$");
+        for c in all(r"^\p{M}$").into_iter().filter(|c| !ignored.contains(c)) {
+            assert_eq!(fold(c), Fold::Mark, "U+{:04X}", c as u32);
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_letters_in_order_and_found() {
+        assert!(LOOK_ALIKES.is_sorted_by_key(|(letter, _)| *letter));
+        for (letter, ascii) in LOOK_ALIKES {
+            let c = char::from_u32(letter.into()).expect("a character");
+            assert!(c.is_alphabetic() && ascii.is_ascii_alphabetic() && look_alike(c) == Some(ascii), "{c}");
+        }
+        for c in ['\u{44f}', '\u{e9}', '\u{3c0}', '\u{4e00}', 'a', '\u{1f600}'] {
+            assert_eq!(look_alike(c), None, "{c}");
         }
     }
 

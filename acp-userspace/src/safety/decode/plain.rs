@@ -1,9 +1,10 @@
 //! A text as a reader takes it: escapes undone, other spellings of ASCII made ASCII, what does not show left out.
 //!
 //! All in one pass, because they may be mixed in one number. Bytes of percent-encoding are put together to characters
-//! before these are folded; an escape that decodes to the beginning of another is left for the next layer.
+//! before these are folded. An escape of an escape (`%2530`, `&amp;#48;`) is undone to its end, however often it was escaped:
+//! addresses that are handed on from page to page grow such chains.
 
-use super::fold::{ASCII_MAX, Fold, fold};
+use super::fold::{ASCII_MAX, Fold, fold, is_rare, look_alike};
 use super::suspect::next_mark;
 use super::{Level, entity};
 
@@ -11,11 +12,11 @@ use super::{Level, entity};
 pub(super) fn decode(text: &[u8], level: &mut Level) -> bool {
     let Some(mut at) = next_mark(text, 0) else { return false };
     // From `kept` to `at` everything is taken over as it stands.
-    let (mut kept, mut changed) = (0, false);
+    let (mut kept, mut changed, mut word) = (0, false, Word::default());
     while at < text.len() {
         let unit = Unit::read(text, at);
         let before = if kept < at { Some(text[at - 1]) } else { level.text.last().copied() };
-        if let Some(reading) = unit.reading(before) {
+        if let Some(reading) = unit.reading(before).or_else(|| unit.look_alike(text, at, &mut word)) {
             level.verbatim(text, kept..at);
             level.whole(reading.text(), at..at + unit.len);
             kept = at + unit.len;
@@ -92,6 +93,46 @@ impl Unit {
     }
 }
 
+impl Unit {
+    /// What a letter looks like, if the word it stands in is one of such letters.
+    fn look_alike(&self, text: &[u8], at: usize, word: &mut Word) -> Option<Reading> {
+        let Value::Char(c) = self.value else { return None };
+        let letter = look_alike(c)?;
+        if word.end <= at {
+            *word = Word::around(text, at);
+        }
+        word.poses.then(|| Reading::of(&[letter], true))
+    }
+}
+
+/// A word, and whether it is written in another alphabet's letters to be read as a Latin one.
+#[derive(Debug, Default)]
+struct Word {
+    end: usize,
+    poses: bool,
+}
+
+impl Word {
+    /// The word that goes on at `at`: letters and digits, as they stand, this far at most. It poses as a Latin one if all its letters look like
+    /// such, and one is one, or is seldom seen among its own.
+    fn around(text: &[u8], at: usize) -> Self {
+        const BYTES_MAX: usize = 64;
+        let is_part = |c: char| c.is_alphanumeric();
+        let before = text[at.saturating_sub(BYTES_MAX)..at].utf8_chunks().last();
+        let before = before.filter(|chunk| chunk.invalid().is_empty()).map_or("", |chunk| chunk.valid());
+        let before = before.chars().rev().take_while(|c| is_part(*c));
+        let behind = text[at..text.len().min(at + BYTES_MAX)].utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let behind = behind.chars().take_while(|c| is_part(*c));
+        let end = at + behind.clone().map(char::len_utf8).sum::<usize>();
+        let (mut looks, mut is_latin) = (true, false);
+        for c in before.chain(behind) {
+            looks &= c.is_ascii() || look_alike(c).is_some();
+            is_latin |= c.is_ascii() || is_rare(c);
+        }
+        Self { end: end.max(at + 1), poses: looks && is_latin }
+    }
+}
+
 /// What is read in a character's place.
 struct Reading {
     bytes: [u8; ASCII_MAX],
@@ -112,17 +153,24 @@ impl Reading {
     }
 }
 
-/// The byte that stands at `at`, as itself or percent-encoded, and how many it takes.
+/// The byte that stands at `at`, as itself or percent-encoded once or more often, and how many it takes.
 #[inline]
 fn byte_at(text: &[u8], at: usize) -> (u8, usize) {
     let byte = text[at];
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    if byte == b'%'
-        && let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2))
-    {
-        return ((high << 4 | low) as u8, 3);
+    if byte != b'%' {
+        return (byte, 1);
     }
-    (byte, 1)
+    let escaped = |at: usize| {
+        let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        Some((digit(at)? << 4 | digit(at + 1)?) as u8)
+    };
+    let (mut last, mut end) = (byte, at + 1);
+    while last == b'%'
+        && let Some(decoded) = escaped(end)
+    {
+        (last, end) = (decoded, end + 2);
+    }
+    (last, end - at)
 }
 
 /// The character whose bytes begin at `at`, and how many they take as they are written.

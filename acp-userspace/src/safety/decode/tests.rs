@@ -1,5 +1,6 @@
 //! Spellings that are seen through, and the bounds of that.
 
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
@@ -120,21 +121,83 @@ fn text_that_stands_for_itself_has_no_layers() {
 
 #[test]
 fn threat_a25_bytes_of_all_decodings_are_bounded_and_running_out_is_told() {
-    // Every layer of it is nearly as long as the one before, in several readings.
-    let text = "%2541".repeat(400);
+    // Every layer of it is nearly as long as the one before.
+    let text = (0..4).fold("so and so ".repeat(60), |text, _| base64::Engine::encode(&STANDARD, text));
     let mut seen = 0;
     let mut count = |layer: &Layer<'_>| {
         seen += layer.text.len();
         Ok::<_, Exhausted>(())
     };
-    let mut budget = Budget { left: 1300 };
-    assert_eq!(Decoder::default().layers(text.as_bytes(), &mut budget, &mut count), Err(Exhausted));
-    assert!(seen <= 1300, "{seen}");
+    let mut budget = Budget { left: text.len() };
+    assert_eq!(Decoder::default().layers(text.as_bytes(), &mut budget, &mut count), Err(Exhausted::Bytes));
+    assert!(seen <= text.len() && seen > text.len() / 2, "{seen}");
     let mut enough = Budget::for_bytes(text.len());
     assert_eq!(
         Decoder::default().layers(text.as_bytes(), &mut enough, &mut |_: &Layer<'_>| Ok::<_, Exhausted>(())),
         Ok(())
     );
+}
+
+#[test]
+fn threat_a25_what_is_decoded_deeper_than_is_looked_at_is_told() {
+    let decode = |text: &str| {
+        let mut seen = Vec::new();
+        let mut budget = Budget { left: usize::MAX };
+        let mut visit = |layer: &Layer<'_>| {
+            seen.push(String::from_utf8_lossy(layer.text).into_owned());
+            Ok::<_, Exhausted>(())
+        };
+        let result = Decoder::default().layers(text.as_bytes(), &mut budget, &mut visit);
+        (result, seen.iter().any(|text| text.contains("078-05-1120")))
+    };
+    let mut text = "my ssn is 078-05-1120".to_owned();
+    for depth in 1..=DEPTH_MAX {
+        text = base64::Engine::encode(&STANDARD, text);
+        assert_eq!(decode(&text), (Ok(()), true), "{depth} times over");
+    }
+    text = base64::Engine::encode(&STANDARD, text);
+    assert_eq!(decode(&text).0, Err(Exhausted::Depth));
+    // Escapes of escapes are one decoding, however many.
+    let times = 40;
+    assert_eq!(decode(&format!("%{}3078-05-1120", "25".repeat(times))), (Ok(()), true));
+    assert_eq!(decode(&format!("&{}#48;78-05-1120", "amp;".repeat(times))), (Ok(()), true));
+    assert_eq!(decode(&format!("%{}3078-05-1120 100% &amp;amp", "25".repeat(times))), (Ok(()), true));
+}
+
+#[test]
+fn threat_a24_letters_that_look_latin_are_read_so_in_words_that_pose_as_latin() {
+    let reads = |text: &str| layers_of(text, "").first().map(|(says, _)| says.clone());
+    for (text, expected) in [
+        ("\u{455}\u{455}n: 1", "ssn: 1"),
+        ("p\u{430}ssport \u{4e00}", "passport \u{4e00}"),
+        ("\u{440}\u{430}\u{455}\u{455}p\u{43e}rt", "passport"),
+        ("\u{3bf}ffice and \u{410}KIA1", "office and AKIA1"),
+        ("\u{ff53}\u{ff53}\u{ff4e}", "ssn"),
+        ("\u{1d42c}\u{1d42c}\u{1d427} \u{1d62d}", "ssn l"),
+        ("\u{585}ffice", "office"),
+        ("\u{455}\u{441}\u{43e}\u{440}\u{435}", "scope"),
+        // Sixty-four bytes and more of one word.
+        (&"\u{430}b".repeat(100), &"ab".repeat(100)),
+    ] {
+        assert_eq!(reads(text).as_deref(), Some(expected), "{text}");
+    }
+    // Words of their own languages, and those that only mix.
+    for own in [
+        "телефон",
+        "сахар и соус",
+        "рус",
+        "ааа",
+        "αβγ",
+        "νους",
+        "Հայաստան",
+        "5я",
+        "DNA-метка",
+        "паspортя",
+        "straße",
+        "été",
+    ] {
+        assert_eq!(reads(own), None, "{own}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! E-mail addresses (RFC 5321 §4.1.2 without quoted local parts and address literals).
 //!
 //! Taken: a local part of up to 64 bytes, and a host of at least two labels whose last is a top-level domain by form: two
-//! letters or more, or punycode. Latin, Greek and Cyrillic letters count in both (RFC 6531). Left: hosts that end
+//! letters or more, or punycode. Latin, Greek and Cyrillic letters count in both (RFC 6531), and marks on them. Left: hosts that end
 //! in a common file suffix ("logo@2x.png"), and single-label hosts.
 
 use std::ops::Range;
@@ -44,7 +44,8 @@ fn is_local(c: char) -> bool {
 /// Letters of alphabets that are written with spaces between words: elsewhere the text before an address would be
 /// taken for part of it.
 fn is_letter(c: char) -> bool {
-    c.is_ascii_alphabetic() || (('\u{c0}'..'\u{590}').contains(&c) && c.is_alphabetic())
+    let is_mark = ('\u{300}'..='\u{36f}').contains(&c);
+    c.is_ascii_alphabetic() || (('\u{c0}'..'\u{590}').contains(&c) && (c.is_alphabetic() || is_mark))
 }
 
 fn host_end(text: &[u8], start: usize) -> Option<usize> {

@@ -99,7 +99,8 @@ pub(super) fn presented(
     Ok(presented)
 }
 
-fn in_text(tokens: &Tokens, caller: &Caller<'_>, text: &[u8]) -> Result<(), ContentRefused> {
+/// Tokens where no value comes back: each has to be the caller's all the same.
+pub(in crate::safety) fn in_text(tokens: &Tokens, caller: &Caller<'_>, text: &[u8]) -> Result<(), ContentRefused> {
     for range in every(tokens, text).map_err(ContentRefused::failed)? {
         let token = tokens.next(text, range.start).ok_or(TokenRefused::Foreign);
         token.and_then(|token| tokens.detokenize(caller, &token)).map_err(ContentRefused::of_token)?;

@@ -1,14 +1,16 @@
 //! What texts stand for, searched like the texts themselves (THREATS A24).
 //!
 //! A finding in a decoded text lies where that came from: edits cover the whole of an escape, a character or an encoded
-//! run. Text that a reader does not see is a finding itself, and what no detector reads. All texts of one content share one budget; whoever uses it up
+//! run. What the name of a member stands for tells of its value, as the name itself does. Text that a reader does not see is a finding itself, and what no detector reads. All texts of one content share one budget; whoever uses it up
 //! is refused (THREATS A25).
 
-use super::{Found, Hit, Place, Search, name, push};
+use smallvec::SmallVec;
+
+use super::{Found, Hit, Place, Search, is_quantity, name, push};
 use crate::config::resolved::Detector;
-use crate::protocol::json::{Document, Node};
+use crate::protocol::json::{Document, Kind, Node};
 use crate::safety::custom;
-use crate::safety::decode::{Layer, Nature, suspect};
+use crate::safety::decode::{Exhausted, Layer, Nature, suspect};
 use crate::safety::detectors::{self, secrets, words};
 use crate::safety::scanner::{Candidate, Family, Scanner, ScannerError};
 
@@ -16,6 +18,8 @@ use crate::safety::scanner::{Candidate, Family, Scanner, ScannerError};
 const HIDDEN: u8 = 90;
 /// How sure it is that base64 which begins as a file does is one.
 const MEDIA: u8 = 90;
+/// Texts that the name of a member stands for and that its value is looked at with.
+const NAMES_MAX: usize = 2;
 
 impl Search<'_> {
     /// The layers of every string, key and number of a body. Clean ones are passed over by one look at the whole.
@@ -42,10 +46,32 @@ impl Search<'_> {
     }
 
     fn layers_of_node<'a>(&mut self, node: Node<'a>, wanted: impl Fn(Node<'a>) -> bool) -> Result<(), ScannerError> {
-        match node.text().filter(|_| wanted(node)) {
-            Some(text) => self.layers(text.as_bytes(), name(node), Place::Node(node.index())),
-            None => Ok(()),
+        let Some(text) = node.text().filter(|_| wanted(node)) else { return Ok(()) };
+        self.layers(text.as_bytes(), name(node), Place::Node(node.index()))?;
+        if node.kind() == Kind::Key { self.named(node, text) } else { Ok(()) }
+    }
+
+    /// The value of the member `key`, and the direct items of an array, under what its name stands for.
+    fn named(&mut self, key: Node<'_>, name: &str) -> Result<(), ScannerError> {
+        let mut names = SmallVec::<[String; NAMES_MAX]>::new();
+        let mut visit = |layer: &Layer<'_>| {
+            let fits = layer.text.len() <= words::KEY_BYTES_MAX && names.len() < NAMES_MAX;
+            names.extend(std::str::from_utf8(layer.text).ok().filter(|_| fits).map(str::to_owned));
+            Ok::<_, Exhausted>(())
+        };
+        self.decoder.layers(name.as_bytes(), &mut self.budget, &mut visit)?;
+        let value = self.document.and_then(|document| document.node(key.index() + 1)).filter(|_| !names.is_empty());
+        for value in value.into_iter().flat_map(|value| std::iter::once(value).chain(value.items())) {
+            let text = value.text().filter(|text| value.kind() != Kind::Number || !is_quantity(text));
+            let (Some(text), place) = (text, Place::Node(value.index())) else { continue };
+            for name in &names {
+                self.budget.take(text.len())?;
+                self.each(text.as_bytes(), |_| Some(Found { text: text.as_bytes(), base: 0, key: Some(name), place }))?;
+                self.member(text.as_bytes(), name, place)?;
+                self.layers(text.as_bytes(), Some(name), place)?;
+            }
         }
+        Ok(())
     }
 
     /// The layers of a text.
@@ -76,7 +102,7 @@ impl Search<'_> {
             custom::in_text(self.forms, (layer.text, from), key, place, self.hits)?;
         }
         if let Some(key) = key {
-            self.member(layer, key, place)?;
+            self.member(layer.text, key, place)?;
         }
         // A key that was decoded may have told something of its value; that lies elsewhere.
         for hit in self.hits[before..].iter_mut().filter(|hit| hit.place == place) {
@@ -85,10 +111,10 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// What the name of a member tells of its decoded value.
-    fn member(&mut self, layer: &Layer<'_>, key: &str, place: Place) -> Result<(), ScannerError> {
+    /// What the name of a member tells of its value, one or the other of them decoded.
+    fn member(&mut self, text: &[u8], key: &str, place: Place) -> Result<(), ScannerError> {
         if self.wanted.secrets()
-            && let Some(secret) = secrets::assigned(key, layer.text).filter(|secret| self.wanted.contains(secret.kind))
+            && let Some(secret) = secrets::assigned(key, text).filter(|secret| self.wanted.contains(secret.kind))
         {
             let secrets::Secret { kind: detector, range, confidence } = secret;
             push(self.hits, Hit { detector, place, range, confidence, is_part: false })?;
@@ -105,7 +131,7 @@ impl Search<'_> {
                 pushed =
                     pushed.and_then(|()| push(self.hits, Hit { detector, place, range, confidence, is_part: false }));
             };
-            detectors::examine_member(layer.text, key, Candidate { ..*candidate }, self.wanted, &mut report);
+            detectors::examine_member(text, key, Candidate { ..*candidate }, self.wanted, &mut report);
             pushed?;
         }
         Ok(())

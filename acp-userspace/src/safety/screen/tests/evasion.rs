@@ -55,6 +55,52 @@ fn threat_a24_text_that_nobody_sees_is_a_finding() {
     assert_eq!(edited(&body, Redact), (body.clone(), 0));
 }
 
+/// Letters that look like others, in addresses and in the words that tell of a number.
+#[test]
+fn threat_a24_look_alike_letters_hide_neither_an_address_nor_what_tells_of_a_number() {
+    let email = "[REDACTED:EMAIL]";
+    for written in [
+        "al\u{456}ce@example.com",
+        "\u{430}lice@ex\u{430}mple.c\u{43e}m",
+        "alice@exampl\u{435}.com",
+        "\u{ff41}lice\u{ff20}example\u{ff0e}com",
+        "\u{1d41a}lice@example.com",
+        "alice@example\u{3002}com",
+        "al\u{200b}ice@exam\u{ad}ple.com",
+        "jose\u{301}@example.com",
+        "al\u{301}ice@exa\u{308}mple.com",
+    ] {
+        check(&format!(r#"["to {written}, ok"]"#), Redact, &format!(r#"["to {email}, ok"]"#));
+    }
+    for word in
+        ["\u{455}\u{455}n", "\u{ff33}\u{ff33}\u{ff2e}", "\u{1d5cc}\u{1d5cc}\u{1d5c7}", "s\u{200b}sn", "SS\u{39d}"]
+    {
+        check(&format!(r#"["{word} 219099999"]"#), Redact, &format!(r#"["{word} [REDACTED:US_SSN]"]"#));
+        check(&format!(r#"["{word}: 219099999"]"#), Redact, &format!(r#"["{word}: [REDACTED:US_SSN]"]"#));
+    }
+    let key = format!("\u{410}{}", &"AKIAIOSFODNN7EXAMPLQ"[1..]);
+    check(&format!(r#"["{key}"]"#), Redact, r#"["[REDACTED:SECRET]"]"#);
+}
+
+/// The name of a member is a text like any other.
+#[test]
+fn threat_a24_a_members_name_in_another_spelling_tells_of_its_value() {
+    let ssn = r#""[REDACTED:US_SSN]""#;
+    for name in ["s\u{455}n", "\u{ff53}\u{ff53}\u{ff4e}", "s%73n", "s&#115;n", "s\u{200b}sn", "\\u0073sn"] {
+        check(&format!(r#"{{"{name}":"219099999"}}"#), Redact, &format!(r#"{{"{name}":{ssn}}}"#));
+        check(&format!(r#"{{"{name}":219099999}}"#), Redact, &format!(r#"{{"{name}":{ssn}}}"#));
+        check(&format!(r#"{{"{name}":["x","219099999"]}}"#), Redact, &format!(r#"{{"{name}":["x",{ssn}]}}"#));
+        check(&format!(r#"{{"{name}":"2190%399999"}}"#), Redact, &format!(r#"{{"{name}":{ssn}}}"#));
+        assert_eq!(edited(&format!(r#"{{"{name}":"x","b":"219099999"}}"#), Redact).1, 0, "{name}");
+    }
+    let bic = r#""[REDACTED:SWIFT_BIC]""#;
+    for name in ["b\u{456}c", "bi%63", "\u{ff42}ic"] {
+        check(&format!(r#"{{"{name}":"CHASUS33"}}"#), Redact, &format!(r#"{{"{name}":{bic}}}"#));
+        check(&format!(r#"{{"{name}":["CHASUS33"]}}"#), Redact, &format!(r#"{{"{name}":[{bic}]}}"#));
+    }
+    check("{\"p\u{430}ssword\":\"tR5!kq9Zw2#v\"}", Redact, "{\"p\u{430}ssword\":\"[REDACTED:SECRET]\"}");
+}
+
 #[test]
 fn threat_a25_a_match_at_every_byte_is_refused_and_never_cut_short() {
     let screen = |body: &str| screened(&Content::body(Body::Raw(body.as_bytes())), Flag);
