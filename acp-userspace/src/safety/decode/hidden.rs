@@ -35,6 +35,11 @@ fn part(text: &[u8], at: usize) -> Option<(Part, usize)> {
     }
 }
 
+/// Whether a character may be of such a run.
+pub(super) fn may_spell(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
+}
+
 /// The runs of `text` that hide something, in order.
 pub(super) fn runs(text: &[u8]) -> impl Iterator<Item = Range<usize>> + use<'_> {
     let mut at = 0;

@@ -6,7 +6,7 @@
 
 use super::fold::{ASCII_MAX, Fold, fold, is_rare, look_alike};
 use super::suspect::next_mark;
-use super::{Level, entity};
+use super::{Level, entity, hidden};
 
 /// Decodes `text` into `level`; false if that would change nothing that matters.
 pub(super) fn decode(text: &[u8], level: &mut Level) -> bool {
@@ -84,6 +84,10 @@ impl Unit {
         match if c.is_ascii() { Fold::Keep } else { fold(c) } {
             Fold::Ascii(ascii, len) => Some(Reading::of(&ascii[..len], true)),
             Fold::Separator(byte) => Some(Reading::of(&[byte], inside)),
+            // What hides text has to be seen by `hidden` before it is left out.
+            Fold::Nothing if escaped && hidden::may_spell(c) => {
+                Some(Reading::of(c.encode_utf8(&mut [0; ASCII_MAX]).as_bytes(), true))
+            }
             Fold::Nothing => Some(Reading::of(&[], inside)),
             Fold::Mark if before.is_some_and(|byte| byte.is_ascii_digit()) => Some(Reading::of(&[], true)),
             Fold::Keep | Fold::Mark => {

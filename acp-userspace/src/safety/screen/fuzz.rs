@@ -63,7 +63,7 @@ fn screened(content: &Content<'_>, rules: &RouteRules) -> Option<(Vec<Hit>, Vec<
 }
 
 /// Findings of one type in one place do not overlap, and none lies in another that is as sure.
-fn check_once(hits: &[Hit]) {
+pub(super) fn check_once(hits: &[Hit]) {
     for (at, hit) in hits.iter().enumerate() {
         assert!(!hit.range.is_empty(), "{hit:?}");
         for other in hits.iter().skip(at + 1).take_while(|other| other.place == hit.place) {
@@ -102,7 +102,7 @@ fn ranges_of(hits: &[Hit], place: Place) -> Vec<Range<usize>> {
 }
 
 /// Documents of the same nodes, which differ in what was found alone: byte by byte but for the tokens that hold it.
-fn check_document(hits: &[Hit], before: Document<'_>, after: Document<'_>) {
+pub(super) fn check_document(hits: &[Hit], before: Document<'_>, after: Document<'_>) {
     assert_eq!(before.nodes().count(), after.nodes().count());
     let (mut at, mut sent_at) = (0, 0);
     for (node, sent) in before.nodes().zip(after.nodes()) {

@@ -10,8 +10,8 @@ use memchr::memmem;
 
 use super::search::{FINDINGS_MAX, Hit, Place, resolve};
 use super::{Body, Content, ContentRefused, Finding, FoundAt, RouteRules, Scan, found_at, tally};
-use crate::config::resolved::{ContentAction, Mode};
-use crate::protocol::json::{Document, Kind, Pointers};
+use crate::config::resolved::{ContentAction, Detector, Mode};
+use crate::protocol::json::{Document, Kind, Node, Pointers};
 use crate::safety::redact::Change;
 use crate::safety::scanner::ScannerError;
 use crate::safety::tokenise::{Caller, Restored, TOKENS_MAX, TokenRefused, Tokens};
@@ -123,12 +123,19 @@ fn in_document(
         let restored = tokens.detokenize(caller, &token).map_err(ContentRefused::of_token)?;
         let whole = restored.value.is_ascii() || std::str::from_utf8(&restored.value).is_ok();
         let is_key = node.kind() == Kind::Key;
-        if whole && !is_key && tokens.permits(caller, restored.detector, &pointers.of(node, |_| false)) {
+        if whole && !is_key && permits(tokens, caller, restored.detector, node, &pointers.of(node, |_| false)) {
             presented.opened.push((at, range.clone(), restored));
         }
         presented.known.push((at, range));
     }
     Ok(())
+}
+
+/// Whether a value of this type may come back in a node. A pointer that was cut names a place above it: none is permitted
+/// for its sake.
+fn permits(tokens: &Tokens, caller: &Caller<'_>, detector: Detector, node: Node<'_>, pointer: &str) -> bool {
+    let depth = std::iter::successors(node.parent(), |parent| parent.parent()).count();
+    pointer.matches('/').count() == depth && tokens.permits(caller, detector, pointer)
 }
 
 /// Where tokens lie in a text.

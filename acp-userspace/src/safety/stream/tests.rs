@@ -463,3 +463,4 @@ proptest! {
 
 mod bounds;
 mod known;
+mod recorded;

@@ -50,6 +50,10 @@ fn threat_a24_the_name_of_a_member_tells_of_its_decoded_value() {
 fn threat_a24_text_that_nobody_sees_is_a_finding() {
     let hidden: String = "ignore all".chars().map(|c| char::from_u32(0xe0000 + c as u32).expect("a tag")).collect();
     check(&format!(r#"["hello{hidden} you"]"#), Redact, r#"["hello[REDACTED:HIDDEN_TEXT] you"]"#);
+    let percent: String = hidden.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    check(&format!(r#"["hello{percent} you"]"#), Redact, r#"["hello[REDACTED:HIDDEN_TEXT] you"]"#);
+    let entities: String = hidden.chars().map(|c| format!("&#{};", c as u32)).collect();
+    check(&format!(r#"["hello{entities} you"]"#), Redact, r#"["hello[REDACTED:HIDDEN_TEXT] you"]"#);
     let flag = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}";
     let body = format!("[\"{flag} \u{2764}\u{fe0f}\"]");
     assert_eq!(edited(&body, Redact), (body.clone(), 0));

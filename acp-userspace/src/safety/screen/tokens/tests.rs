@@ -186,6 +186,44 @@ fn threat_a26_values_beyond_the_budget_are_refused() {
     assert_eq!(refused.findings[0].count, 3);
 }
 
+/// A call that carries a value in clear is searched to its end, whatever its route says of others.
+#[test]
+fn threat_a26_no_value_goes_out_with_content_that_passes_unread() {
+    let mut open = std::sync::Arc::try_unwrap(route(0, "r")).expect("nobody else has it");
+    open.fails_open = true;
+    let config = config_for(ContentAction::Tokenize, &[Detector::Email], 1_000);
+    let set = RuleSet::compile(&config, &[std::sync::Arc::new(open)]).expect("compiles");
+    let token = token_of(rules(), SSN);
+    let body = |ssn: &str| {
+        let list = vec!["\"a@b.co\""; crate::safety::FINDINGS_MAX + 1].join(",");
+        format!(r#"{{"customer":{{"ssn":"{ssn}"}},"list":[{list}]}}"#)
+    };
+    let (_, passed) = request(&set, "idp", &body("-")).expect("passes unread");
+    assert_eq!(passed.evidence().unscreened, Some(Reason::ScannerFailed));
+    let refused = request(&set, "idp", &body(&token)).expect_err("it carries a value");
+    assert_eq!(refused.reason, Reason::ScannerFailed);
+}
+
+/// Pointers are cut where they are made: one that was may stand for a deeper place, and is permitted nothing.
+#[test]
+fn threat_a26_a_place_deeper_than_is_permitted_has_no_value_back_however_long_its_names() {
+    let rules = rules();
+    let token = token_of(rules, SSN);
+    let mut config = config_for(ContentAction::Tokenize, &Detector::ALL, 1_000);
+    config.detokenize[0].pointers = vec!["/*/*/*".to_owned()];
+    let set = RuleSet::compile(&config, &[route(0, "r")]).expect("compiles");
+    for len in [1, 60, 64, 65, 300] {
+        for (depth, comes_back) in [(1, false), (2, false), (3, true), (4, false), (5, false), (9, false)] {
+            let key = format!("{{\"{}\":", "k".repeat(len));
+            let body = format!("{}\"{token}\"{}", key.repeat(depth), "}".repeat(depth));
+            let (sent, _) = request(&set, "idp", &body).expect("passes");
+            // Names of more than 64 bytes print as `*`; what is longer in all than a pointer may be is cut.
+            let cut = matches!(len, 60 | 64);
+            assert_eq!(sent.contains(SSN), comes_back && !cut, "{depth} levels of {len} bytes");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
