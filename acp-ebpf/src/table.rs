@@ -13,7 +13,7 @@
 //!
 //! **Invariants.** Nobody gets another's penalty, however a look-up and an insertion overlap: a slot is dead while its key
 //! changes and its deadline comes last, and who finds its key looks again, at the key and at how often the slot changed
-//! hands, after it has read. (That holds where loads and stores keep their order, as on x86-64. Elsewhere a look-up would
+//! hands, after it has read. (A writer that dies half-way leaves a slot that nobody is found in, until it is had again.) (That holds where loads and stores keep their order, as on x86-64. Elsewhere a look-up would
 //! have to span a whole insertion to go wrong, for one SYN.) There is one writer at a time. Slots whose deadline is not
 //! zero lie within what their home says.
 
@@ -47,7 +47,7 @@ pub mod word {
     pub const TRICKLE: usize = 4;
     /// How many slots further on the last source lies whose home this is.
     pub const FAR: usize = 6;
-    /// How often the slot changed hands.
+    /// Twice how often the slot changed hands; odd while it does.
     pub const VERSION: usize = 7;
 }
 
@@ -98,7 +98,8 @@ pub fn find<S: Slots>(slots: &S, seed: u64, source: SourceKey) -> Option<(S::At,
         slots.load(at, word::PENALTY + 3),
     ]);
     // It may have become another's meanwhile, or have been.
-    (has_key(slots, at, key) && slots.load(at, word::VERSION) == version).then_some((at, penalty))
+    let same = version % 2 == 0 && has_key(slots, at, key) && slots.load(at, word::VERSION) == version;
+    same.then_some((at, penalty))
 }
 
 /// Every look is written out: a loop has no end for the verifier of a loader without CAP_PERFMON.
@@ -166,10 +167,12 @@ pub fn put<S: SlotsMut>(
     });
     let (step, at) = free.ok_or(Crowded)?;
     clear(slots, seed, at);
-    slots.store(at, word::VERSION, slots.load(at, word::VERSION).wrapping_add(1));
+    let version = slots.load(at, word::VERSION) & !1;
+    slots.store(at, word::VERSION, version.wrapping_add(1));
     slots.store(at, word::KEY, key[0]);
     slots.store(at, word::KEY + 1, key[1]);
     write(slots, at, penalty);
+    slots.store(at, word::VERSION, version.wrapping_add(2));
     if let Some(first) = slots.at(home)
         && slots.load(first, word::FAR) < u64::from(step)
     {

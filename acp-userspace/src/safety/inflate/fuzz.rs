@@ -37,8 +37,8 @@ fn check_round_trip(at: usize, body: &[u8]) {
         let at = at * encoded.len() / 256;
         assert!(inflate(coding, &encoded[..at], BYTES_MAX).is_err(), "{coding:?} of {at} bytes");
         encoded[at] ^= 1 << (at % 8);
-        // A header says things that change nothing.
         let changed = inflate(coding, &encoded, BYTES_MAX);
-        assert!(changed.is_err() || changed.as_deref() == Ok(body), "{coding:?} changed at {at}");
+        // A gzip header says things that change nothing. Under cargo-fuzz, zlib's checksum is not looked at.
+        assert!(changed.is_err() || changed.as_deref() == Ok(body) || coding == Coding::Deflate, "changed at {at}");
     }
 }
