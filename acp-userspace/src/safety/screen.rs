@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::redact::{self, Change};
 use super::rules::{BLOCK_SCORE_RULE, RouteRules};
 use super::scanner::ScannerError;
-use super::tokenise::{Caller, Restored, TokenRefused, Tokens};
+use super::tokenise::{self, Caller, Restored, TokenRefused, Tokens};
 use super::{Aside, Edit, Evidence, Finding, FoundAt, PLACES_MAX, Screened, risk};
 use crate::config::resolved::{ContentAction, Detector, Mode};
 use crate::identity::Authenticated;
@@ -298,8 +298,11 @@ fn decide(
         return Err(refuse(BLOCK_SCORE_RULE));
     }
     redact::join(&mut changes);
-    for change in &mut changes {
-        write(change, caller, content, rules.tokens()).map_err(|refused| refuse(refused.rule()))?;
+    for at in 0..changes.len() {
+        let (before, behind) = changes.split_at_mut(at + 1);
+        let Some(change) = before.last_mut() else { continue };
+        let meets = behind.first().is_some_and(|next| next.node == change.node && next.range.start == change.range.end);
+        write(change, meets, caller, content, rules.tokens()).map_err(|refused| refuse(refused.rule()))?;
     }
     let edits = match content.body {
         Body::Json(document) => redact::json(document, &changes).map_err(|collision| refuse(&collision.0))?,
@@ -314,9 +317,11 @@ fn decide(
     Ok(ResponseScreened { findings, evidence, edits })
 }
 
-/// Finds the text that a change writes.
+/// Finds the text that a change writes. Where nobody could tell where a token ends, which is in the midst of a run of
+/// base64, there is none: what is redacted does not come back, what is no token any more would have the call refused.
 fn write(
     change: &mut Change,
+    meets_another: bool,
     caller: &Caller<'_>,
     content: &Content<'_>,
     tokens: Option<&Tokens>,
@@ -325,6 +330,11 @@ fn write(
     change.text = match (change.action, tokens) {
         (ContentAction::Detokenize, _) => return Ok(()),
         (ContentAction::Mask, _) => redact::masked(&original(change, content)).into(),
+        (ContentAction::Tokenize, Some(_))
+            if meets_another || next(change, content).is_some_and(tokenise::continues) =>
+        {
+            redacted
+        }
         (ContentAction::Tokenize, Some(tokens)) => {
             tokens.tokenize(caller, change.detector, original(change, content).as_bytes())?.into()
         }
@@ -334,6 +344,16 @@ fn write(
         _ => redacted,
     };
     Ok(())
+}
+
+/// The byte behind what a change takes the place of.
+fn next(change: &Change, content: &Content<'_>) -> Option<u8> {
+    let text = match content.body {
+        Body::Json(document) => document.node(change.node)?.text()?.as_bytes(),
+        Body::Raw(body) => body,
+        Body::Empty | Body::Form(_) => return None,
+    };
+    text.get(change.range.end).copied()
 }
 
 /// What a change takes the place of.

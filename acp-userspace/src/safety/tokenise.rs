@@ -247,6 +247,11 @@ fn fits(pattern: &str, pointer: &str) -> bool {
     }
 }
 
+/// Whether this byte right behind a token would be read as one of its own.
+pub(super) const fn continues(byte: u8) -> bool {
+    base32::is_digit(byte)
+}
+
 /// A token in a text, not yet opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token<'t> {

@@ -226,6 +226,10 @@ fn check_body(document: Document<'_>) {
                 || document.escaped_nodes().next().is_some()
         );
     };
+    // Where a token would have no end the value was redacted, and does not come back.
+    if edits.iter().any(|edit| memchr::memmem::find(&edit.bytes, redact::PLACEHOLDER.as_bytes()).is_some()) {
+        return;
+    }
     assert!(edits.is_empty() || presented("globex").is_err(), "another tenant's");
     let back = redact::json(sent, &changes).expect("keys stay as they are");
     let mut returned = Vec::new();

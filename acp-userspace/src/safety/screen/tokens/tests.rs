@@ -240,3 +240,14 @@ proptest! {
         prop_assert!(request(rules, "other", &left).is_err());
     }
 }
+
+#[test]
+fn a_value_in_the_midst_of_letters_is_redacted_for_a_token_would_have_no_end() {
+    let body = r#"{"a":"x MDc4LTA1LTExMjA=lcyI6W3sibmFtZSI6"}"#;
+    let sent = answer(rules(), "idp", body, &[]).expect("passes");
+    assert_eq!(sent, r#"{"a":"x [REDACTED:US_SSN]lcyI6W3sibmFtZSI6"}"#);
+    request(rules(), "idp", &sent).expect("comes back");
+    let apart = answer(rules(), "idp", r#"{"a":"x MDc4LTA1LTExMjA=.lcyI6"}"#, &[]).expect("passes");
+    assert!(apart.contains("acptok.us_ssn."), "{apart}");
+    request(rules(), "idp", &apart).expect("comes back");
+}
