@@ -4,6 +4,9 @@
 //! first: most heads say nothing, and one look is enough to know. What is found in a value is edited there; what is found
 //! in a name, which cannot be edited, blocks. Credentials are no content: routing leaves out what it forwards as such.
 //!
+//! Clients say the same in every request, so what was found clean lately is remembered ([`Clean`]): by all of its bytes, and
+//! by the rules that found it so.
+//!
 //! Invariant: an edit lies within the value of one field, so that no field is lost and none is added.
 
 use smallvec::SmallVec;
@@ -20,6 +23,46 @@ const BETWEEN: &[u8] = b"\n\n";
 const COMMON: [&[u8]; 5] =
     [b"*/*", b"application/json", b"text/event-stream", b"application/json, text/event-stream", b"private, no-store"];
 const COMMON_NAMES: [&str; 3] = ["accept", "content-type", "cache-control"];
+
+/// Heads that the rules found nothing in: one worker's memory, at most 32 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Clean {
+    /// Each at the place its bytes choose: what the rules are named by, and the text.
+    known: Vec<(u64, Vec<u8>)>,
+    /// Where the next is put together.
+    text: Vec<u8>,
+}
+
+impl Clean {
+    /// How many are remembered, and how long each may be.
+    const HEADS: usize = 64;
+    const BYTES_MAX: usize = 512;
+
+    /// Whether these rules found nothing in this text.
+    fn knows(&self, rules: &RouteRules, text: &[u8]) -> bool {
+        rules.id().is_some_and(|id| {
+            self.known.get(Self::place(id, text)).is_some_and(|known| known.0 == id && known.1 == text)
+        })
+    }
+
+    /// Remembers that they did not, in place of another.
+    fn learn(&mut self, rules: &RouteRules, text: &[u8]) {
+        let Some(id) = rules.id().filter(|_| text.len() <= Self::BYTES_MAX) else { return };
+        self.known.resize_with(Self::HEADS, Default::default);
+        let (known_id, known) = &mut self.known[Self::place(id, text)];
+        *known_id = id;
+        known.clear();
+        known.extend_from_slice(text);
+    }
+
+    /// Which of the places: whoever makes two texts collide has them searched each time.
+    fn place(id: u64, text: &[u8]) -> usize {
+        let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        let (words, rest) = text.as_chunks();
+        let hash = words.iter().fold(id, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        mix(rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte))), 0) as usize % Self::HEADS
+    }
+}
 
 /// A field that goes on.
 #[derive(Debug, Clone, Copy)]
@@ -150,15 +193,25 @@ fn look_at(
     scan: &mut Scan,
 ) -> Result<FieldsScreened, ContentRefused> {
     let mut found = FieldsScreened::default();
-    let mut text = Vec::new();
-    if rules.is_empty() && restored.is_empty() {
+    if fields.is_empty() || rules.is_empty() && restored.is_empty() {
         return Ok(found);
     }
+    let mut text = std::mem::take(&mut scan.clean.text);
+    text.clear();
     for field in fields {
         field.write(&mut text);
         text.extend_from_slice(BETWEEN);
     }
-    if text.is_empty() || is_clean(caller, &text, rules, restored, scan) {
+    // With tokens, or values to be looked for, what is clean depends on whose request it is.
+    let same_for_all = restored.is_empty() && rules.tokens().is_none();
+    let known = same_for_all && scan.clean.knows(rules, &text);
+    if known || is_clean(caller, &text, rules, restored, scan) {
+        if same_for_all && !known {
+            scan.clean.learn(rules, &text);
+        }
+        text.truncate(0);
+        text.shrink_to(Clean::BYTES_MAX);
+        scan.clean.text = text;
         return Ok(found);
     }
     let mut total = Total::default();

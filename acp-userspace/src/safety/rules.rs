@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::detectors::Detectors;
 use super::hyperscan::{CompileError, Hyperscan};
@@ -105,6 +106,8 @@ struct Table {
 /// What is done with one kind of call in one direction.
 #[derive(Debug, Clone)]
 pub struct RouteRules {
+    /// No other rules of this process have it; 0 for those that are of one request.
+    id: u64,
     wanted: Detectors,
     /// By detector; empty when nothing is wanted.
     chosen: Box<[Chosen]>,
@@ -328,7 +331,9 @@ impl RouteRules {
             wanted.push(Detector::UnscannableMedia);
         }
         let wanted: Detectors = wanted.into_iter().collect();
+        static IDS: AtomicU64 = AtomicU64::new(1);
         Self {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             wanted,
             chosen: if nothing { Box::default() } else { chosen.into() },
             block_score: config.block_score.map(|score| (score, config.score_mode)),
@@ -343,7 +348,7 @@ impl RouteRules {
     /// These rules, and one more that makes tokens of everything of these types: for answers to calls that carried such
     /// values in clear. What cannot be searched for those never passes.
     pub(super) fn with_tokens_of(&self, types: &[Detector]) -> Self {
-        let mut rules = self.clone();
+        let mut rules = Self { id: 0, ..self.clone() };
         let mut chosen = std::mem::take(&mut rules.chosen).into_vec();
         chosen.resize_with(Detector::ALL.len(), Chosen::default);
         let rule = SafetyRule::new(DETOKENIZE_RULE, types, ContentAction::Tokenize);
@@ -354,6 +359,11 @@ impl RouteRules {
         rules.custom = wanted_of(&rules.forms, rules.wanted);
         rules.fails_open = false;
         rules
+    }
+
+    /// What names these rules among all of the process, those of before a reload included; `None` for those of one request.
+    pub(super) fn id(&self) -> Option<u64> {
+        (self.id != 0).then_some(self.id)
     }
 
     /// Whether nothing is looked for, so that content passes unread.

@@ -177,3 +177,34 @@ fn fields_that_cannot_be_searched_are_refused() {
     let refused = answered(&rules(&[Detector::Email], Redact, None), &[("x-a", &full)]).expect_err("too many");
     assert_eq!(refused.reason, Reason::ScannerFailed);
 }
+
+/// A scan that remembers looks again wherever the rules, or a byte, are others.
+#[test]
+fn what_was_clean_is_clean_under_the_same_rules_and_byte_for_byte_only() {
+    let compiled = |detect: &[Detector]| {
+        let rules = vec![SafetyRule::new("rule", detect, Redact)];
+        RuleSet::compile(&SafetyConfig { rules, ..SafetyConfig::default() }, &[route(0, "r")]).expect("compiles")
+    };
+    let (addresses, numbers) = (compiled(&[Detector::Email]), compiled(&[Detector::UsSsn]));
+    let mut scan = Scan::default();
+    let found = |scan: &mut Scan, set: &RuleSet, value: &str| {
+        with_caller("idp", |caller| {
+            let rules = set.response(0).expect("a route");
+            let all = fields(&[("x-note", value)]).into_iter();
+            let found = screen_response_fields(caller, all, rules, &[], scan).expect("passes");
+            found.findings.len()
+        })
+    };
+    for _ in 0..2 {
+        assert_eq!(found(&mut scan, &addresses, "ssn 078-05-1120, a at b"), 0);
+        assert_eq!(found(&mut scan, &numbers, "ssn 078-05-1120, a at b"), 1, "other rules");
+        assert_eq!(found(&mut scan, &addresses, "ssn 078-05-1120, a@b.com"), 1, "other bytes");
+    }
+    assert_eq!(scan.clean.known.iter().filter(|(id, _)| *id != 0).count(), 1);
+    let long = "a".repeat(600);
+    assert_eq!((found(&mut scan, &addresses, &long), found(&mut scan, &addresses, "b")), (0, 0));
+    assert!(
+        scan.clean.known.len() == Clean::HEADS
+            && scan.clean.known.iter().all(|(_, text)| text.len() <= Clean::BYTES_MAX)
+    );
+}

@@ -19,6 +19,7 @@ use crate::protocol::json::{Document, Kind, Node};
 use crate::safety::custom;
 use crate::safety::decode::{Budget, Decoder, suspect};
 use crate::safety::detectors::{self, Detectors, phrases, secrets, words};
+use crate::safety::fields::Clean;
 use crate::safety::hyperscan::{Hyperscan, Scratch};
 use crate::safety::rules::RouteRules;
 use crate::safety::scanner::{Anchor, Candidate, Candidates, Family, Scanner, ScannerError};
@@ -48,6 +49,8 @@ pub struct Scan {
     decoded: Vec<u8>,
     decoder: Decoder,
     joined: Joined,
+    /// Fields of heads that were found clean.
+    pub(in crate::safety) clean: Clean,
 }
 
 /// One finding's place.
@@ -79,8 +82,8 @@ pub(in crate::safety) enum Place {
 impl Default for Scan {
     fn default() -> Self {
         let candidates = Candidates::with_room(CANDIDATES_MAX);
-        let (hits, decoded, decoder, joined) = Default::default();
-        Self { engine: None, candidates, hits, decoded, decoder, joined }
+        let (hits, decoded, decoder, joined, clean) = Default::default();
+        Self { engine: None, candidates, hits, decoded, decoder, joined, clean }
     }
 }
 
