@@ -43,7 +43,7 @@ const TEXT_NAMES: [&str; 18] = [
 ];
 
 /// What tells one text of a stream from another: names and numbers, each ended by a byte that is in neither. However long
-/// they are and however deep the text stands, it takes [`NAMES_BYTES_MAX`] bytes and a name's at most.
+/// they are and however deep the text stands, it takes `NAMES_BYTES_MAX` bytes and a name's at most.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TextId(SmallVec<[u8; 48]>);
 
