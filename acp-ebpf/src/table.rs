@@ -13,9 +13,9 @@
 //!
 //! **Invariants.** Nobody gets another's penalty, however a look-up and an insertion overlap: a slot is dead while its key
 //! changes and its deadline comes last, and who finds its key looks again, at the key and at how often the slot changed
-//! hands, after it has read. (A writer that dies half-way leaves a slot that nobody is found in, until it is had again.) (That holds where loads and stores keep their order, as on x86-64. Elsewhere a look-up would
-//! have to span a whole insertion to go wrong, for one SYN.) There is one writer at a time. Slots whose deadline is not
-//! zero lie within what their home says.
+//! hands, after it has read. That holds where loads and stores keep their order, as on x86-64; elsewhere a look-up would
+//! have to span a whole insertion to go wrong, for one SYN. There is one writer at a time; one that dies half-way leaves a
+//! slot in which nobody is found until it is had again. Slots whose deadline is not zero lie within what their home says.
 
 use crate::{Penalty, SourceKey, addr};
 
