@@ -310,7 +310,7 @@ impl Fake {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None).expect("a socket");
         socket.connect(&SockAddr::unix(site.path("admin.sock.take-over")).expect("a path")).expect("a gateway");
         let path = |name: &str| site.path(name).display().to_string();
-        let mut ask = json!({ "protocol": 1, "abi": 1, "pid": std::process::id(), "same": [
+        let mut ask = json!({ "protocol": 1, "abi": acp_ebpf::ABI, "pid": std::process::id(), "same": [
             ["listen.address", "127.0.0.1:0"], ["audit.dir", path("audit")], ["usage.ledger", path("ledger.redb")],
             ["kernel.shared_sources", path("shared-sources")], ["kernel.egress_guard", "true"],
         ]});
@@ -427,6 +427,7 @@ fn need_b07_a_hand_over_that_cannot_be_is_refused_with_the_way_out() {
     for (change, why) in [
         (json!(["abi", 999]), "kernel programs are of ABI 999"),
         (json!(["abi", 0]), "kernel programs are of ABI 0"),
+        (json!(["abi", acp_ebpf::ABI - 1]), "kernel programs are of ABI 1, those at work of 2"),
         (json!(["protocol", 999]), "version 999 of the hand-over"),
         (json!(["same", []]), "must not change in a hand-over"),
     ] {
