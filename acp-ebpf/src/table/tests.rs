@@ -13,7 +13,8 @@ use crate::{Verdict, penalty_decide};
 const SEED: u64 = 0x0123_4567_89ab_cdef;
 const S: u64 = 1_000_000_000;
 
-/// A table, of which only the slots that were written are there, whose writer's stores arrive while somebody reads it: before each load as many as the schedule says.
+/// A table, of which only the slots that were written are there, whose writer's stores arrive while somebody reads it:
+/// before each load as many as the schedule says.
 #[derive(Default)]
 struct Memory {
     slots: RefCell<HashMap<u32, Slot>>,

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::*;
 use crate::safety::catalogue::ENTRIES;
 use crate::safety::fuzz as fuzzed;
-use crate::safety::screen::fuzz;
+use crate::safety::screen::{fuzz, search};
 
 const ACTIONS: [ContentAction; 6] = [
     ContentAction::Flag,
@@ -280,4 +280,24 @@ fn threat_a24_every_type_is_found_in_every_spelling() {
         }
     }
     assert!(missed.is_empty(), "{} missed:\n{}", missed.len(), missed.join("\n"));
+}
+
+/// Paths that are not searched hold nothing that would be found.
+#[test]
+fn nothing_is_found_in_a_short_name_of_small_letters() {
+    const PARTS: &str = "bic swift deutdeff mbi dea icd dob pwd token secret passwd key sk ghp_ xox hf_ ab-cd-ef \
+                         abcd.abcd. road apt mrn acct is may born a e f - . / _";
+    static STRONG: LazyLock<RuleSet> = LazyLock::new(|| {
+        let strong: Vec<Detector> = Detector::ALL.into_iter().filter(|one| !Detector::WEAK.contains(one)).collect();
+        let rules = vec![SafetyRule::new("rule", &strong, Redact)];
+        compiled(SafetyConfig { rules, ..SafetyConfig::default() })
+    });
+    let part = prop::sample::select(PARTS.split_whitespace().collect::<Vec<_>>());
+    let rules = STRONG.request(0).expect("a route");
+    proptest!(ProptestConfig::with_cases(2_000), |(parts in prop::collection::vec(part, 1..8))| {
+        let mut text = parts.concat();
+        text.truncate(11);
+        prop_assert!(search::is_plain_name(text.as_bytes()));
+        prop_assert_eq!(find(text.as_bytes(), rules, &mut Scan::default()).expect("is searched"), []);
+    });
 }
