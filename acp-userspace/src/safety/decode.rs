@@ -13,8 +13,8 @@
 //! in one cheap pass whether there can be any layer.
 //!
 //! Invariants: a [`Budget`] bounds the bytes that are produced, `DEPTH_MAX` how deep they lie; whoever meets either learns
-//! it, and is never shown less for it (THREATS A25). The range that [`Layer::original`] answers holds every byte that the asked one came from, and whole
-//! escapes and characters only. Nothing is allocated but the buffers, which are kept.
+//! it, and is never shown less for it (THREATS A25). The range that [`Layer::original`] answers holds every byte that the
+//! asked one came from, and whole escapes and characters only. Nothing is allocated but the buffers, which are kept.
 
 use std::ops::Range;
 
@@ -153,7 +153,8 @@ impl Decoder {
     /// Shows `visit` every text that `text` stands for, itself excepted.
     ///
     /// # Errors
-    /// [`Exhausted`] as soon as there are more bytes or more depth than are looked at; then not everything was shown. What `visit` answers.
+    /// [`Exhausted`] as soon as there are more bytes or more depth than are looked at; then not everything was shown. What
+    /// `visit` answers.
     pub(super) fn layers<E: From<Exhausted>>(
         &mut self,
         text: &[u8],

@@ -209,7 +209,7 @@ fn look_at(
         if same_for_all && !known {
             scan.clean.learn(rules, &text);
         }
-        text.truncate(0);
+        text.clear();
         text.shrink_to(Clean::BYTES_MAX);
         scan.clean.text = text;
         return Ok(found);

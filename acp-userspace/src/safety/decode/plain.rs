@@ -117,8 +117,8 @@ struct Word {
 }
 
 impl Word {
-    /// The word that goes on at `at`: letters and digits, as they stand, this far at most. It poses as a Latin one if all its letters look like
-    /// such, and one is one, or is seldom seen among its own.
+    /// The word that goes on at `at`: letters and digits, as they stand, this far at most. It poses as a Latin one if all
+    /// its letters look like such, and one is one, or is seldom seen among its own.
     fn around(text: &[u8], at: usize) -> Self {
         const BYTES_MAX: usize = 64;
         let is_part = |c: char| c.is_alphanumeric();

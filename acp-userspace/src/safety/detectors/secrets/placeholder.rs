@@ -18,25 +18,8 @@ const WORDS: Words = Words::of(&[
     "example_",
 ]);
 
-/// The same in a value of any form, and words of made-up ones: a sample, or what people type who make up a key.
-const WORDS_OF_VALUES: Words = Words::of(&[
-    "placeholder",
-    "changeme",
-    "change_me",
-    "change-me",
-    "redacted",
-    "your_",
-    "your-",
-    "_your",
-    "_here",
-    "-here",
-    "insert_",
-    "example",
-    "dummy",
-    "abc123",
-    "abcdefgh",
-    "123456789",
-]);
+/// Words of made-up values: a sample, or what people type who make up a key.
+const MADE_UP: Words = Words::of(&["example", "dummy", "abc123", "abcdefgh", "123456789"]);
 
 /// What is given as a password by those who give none.
 const PASSWORDS: [&[u8]; 30] = [
@@ -100,7 +83,8 @@ pub(super) fn is_value(value: &[u8]) -> bool {
     let word = word.strip_prefix(b"_").or(word.strip_prefix(b"-")).unwrap_or(word);
     is_reference(*first, value)
         || is_filler(value)
-        || contains_any(value, &WORDS_OF_VALUES)
+        || contains_any(value, &WORDS)
+        || contains_any(value, &MADE_UP)
         || value.starts_with(b"your")
         || value.starts_with(b"my_")
         || value.starts_with(b"my-")

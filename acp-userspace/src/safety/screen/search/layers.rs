@@ -1,8 +1,9 @@
 //! What texts stand for, searched like the texts themselves (THREATS A24).
 //!
 //! A finding in a decoded text lies where that came from: edits cover the whole of an escape, a character or an encoded
-//! run. What the name of a member stands for tells of its value, as the name itself does. Text that a reader does not see is a finding itself, and what no detector reads. All texts of one content share one budget; whoever uses it up
-//! is refused (THREATS A25).
+//! run. What the name of a member stands for tells of its value, as the name itself does. Text that a reader does not see
+//! is a finding itself, and what no detector reads. All texts of one content share one budget; whoever uses it up is
+//! refused (THREATS A25).
 
 use smallvec::SmallVec;
 
