@@ -32,7 +32,7 @@ pub mod event {
     pub const EGRESS: u8 = 3;
     /// The record of a closed connection found the ring full.
     pub const UNRECORDED: u8 = 4;
-    /// A connection was let through a penalty's open second; the detail is how many that makes.
+    /// A connection was let through a penalty's open window; the detail is how many that makes.
     pub const LET_THROUGH: u8 = 5;
     /// A listener was opened in the gateway's cgroup.
     pub const LISTENING: u8 = 6;

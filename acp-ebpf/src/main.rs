@@ -328,7 +328,7 @@ fn forget_opening(opening: Opening) -> Option<u64> {
     Some(opened_ns)
 }
 
-/// Counts an established connection against its source's open second. Two CPUs may count two connections as one: the
+/// Counts an established connection against its source's open window. Two CPUs may count two connections as one: the
 /// target has no compare-and-swap, and the count only has to close the gate early. User space, which decides the same
 /// way at accept, counts exactly and resets what was too many.
 #[inline(always)]

@@ -1,18 +1,21 @@
 //! Whether a new connection of a penalised source is let through.
 //!
 //! A penalty refuses until its deadline and then ends by itself: a user space that died cannot leave anyone locked
-//! out. The last second of every [`CYCLE_NS`] is open, so that whoever is behind the source, an honest client that has
+//! out. The last [`OPEN_NS`] of every [`CYCLE_NS`] are open, so that whoever is behind the source, an honest client that has
 //! to fetch the 429 that explains, or somebody who broke no limit at all, gets through within a cycle. How many
-//! connections an open second lets through is the penalty's own: [`OPEN_ALL`] where others may be behind the source,
+//! connections an open window lets through is the penalty's own: [`OPEN_ALL`] where others may be behind the source,
 //! so that no flood can use up their way in; a few where everybody there is under the limit that was broken.
 //! Connections count against that number when they are *established*, never when a SYN arrives: a SYN's source can be
 //! forged, and a forger must not be able to spend another's way in, or to lengthen a penalty.
 
 /// Length of one cycle of a penalty, counted from its start.
-pub const CYCLE_NS: u64 = 10_000_000_000;
-/// Length of the open part at the end of each cycle.
-pub const OPEN_NS: u64 = 1_000_000_000;
-/// Connections let through in one open second where everybody behind the source is under the broken limit. Eight is
+pub const CYCLE_NS: u64 = 2_500_000_000;
+/// Length of the open window at the end of each cycle: a second in every ten, in four parts, so that nobody who broke no
+/// limit waits for longer than [`CLOSED_NS`].
+pub const OPEN_NS: u64 = 250_000_000;
+/// Length of the closed part before it.
+pub const CLOSED_NS: u64 = CYCLE_NS - OPEN_NS;
+/// Connections let through in one open window where everybody behind the source is under the broken limit. Eight is
 /// enough for one client of every usual HTTP library, which open six or fewer at once, and too few to be worth
 /// flooding for.
 pub const TRICKLE_MAX: u32 = 8;
@@ -37,19 +40,19 @@ pub struct Penalty {
     pub since_ns: u64,
     /// When it ends. At this instant and after, everything passes.
     pub until_ns: u64,
-    /// Cycle in the upper half, connections let through in that cycle's open second in the lower: one word, so that
+    /// Cycle in the upper half, connections let through in that cycle's open window in the lower: one word, so that
     /// one store spends it.
     pub trickle: u64,
     /// One of [`mode`].
     pub mode: u32,
-    /// Connections let through in each open second.
+    /// Connections let through in each open window.
     pub open_max: u32,
 }
 
 const _: () = assert!(size_of::<Penalty>() == 32);
 
 impl Penalty {
-    /// A penalty that refuses over `[since_ns, until_ns)`, its open seconds open to all, nothing spent.
+    /// A penalty that refuses over `[since_ns, until_ns)`, its open windows open to all, nothing spent.
     #[must_use]
     pub const fn new(since_ns: u64, until_ns: u64) -> Self {
         Self { since_ns, until_ns, trickle: 0, mode: mode::REFUSE, open_max: OPEN_ALL }
@@ -77,7 +80,7 @@ impl Penalty {
         Self { mode, ..self }
     }
 
-    /// The same, letting `open_max` connections through in each open second.
+    /// The same, letting `open_max` connections through in each open window.
     #[must_use]
     pub const fn with_open_max(self, open_max: u32) -> Self {
         Self { open_max, ..self }
@@ -89,7 +92,7 @@ impl Penalty {
 pub enum Verdict {
     /// No penalty holds.
     Pass,
-    /// One of an open second: pass, and [`spend`] one when it is established.
+    /// One of an open window: pass, and [`spend`] one when it is established.
     Trickle,
     /// The penalty only observes: pass, and count what would have been refused.
     Observe,
@@ -108,7 +111,7 @@ pub const fn penalty_decide(penalty: &Penalty, now_ns: u64) -> Verdict {
         return Verdict::Pass;
     }
     let elapsed_ns = now_ns.saturating_sub(penalty.since_ns);
-    let open = elapsed_ns % CYCLE_NS >= CYCLE_NS - OPEN_NS;
+    let open = elapsed_ns % CYCLE_NS >= CLOSED_NS;
     if open && spend(penalty.trickle, cycle(penalty.since_ns, now_ns), penalty.open_max).is_some() {
         return Verdict::Trickle;
     }
@@ -142,6 +145,8 @@ pub const fn spend(trickle: u64, cycle: u32, open_max: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -155,42 +160,51 @@ mod tests {
 
     #[test]
     fn refuses_from_its_start_until_its_deadline() {
-        let penalty = Penalty::new(100 * S, 105 * S);
+        let penalty = Penalty::new(100 * S, 102 * S);
         check(penalty, 100 * S, Verdict::Refuse);
-        check(penalty, 105 * S - 1, Verdict::Refuse);
-        check(penalty, 105 * S, Verdict::Pass);
+        check(penalty, 102 * S - 1, Verdict::Refuse);
+        check(penalty, 102 * S, Verdict::Pass);
         check(penalty, u64::MAX, Verdict::Pass);
         check(penalty, 0, Verdict::Refuse);
     }
 
     #[test]
-    fn opens_for_the_last_second_of_every_ten() {
+    fn opens_for_the_end_of_each_cycle() {
         let penalty = Penalty::new(100 * S, 160 * S);
-        check(penalty, 109 * S - 1, Verdict::Refuse);
-        check(penalty, 109 * S, Verdict::Trickle);
-        check(penalty, 110 * S - 1, Verdict::Trickle);
-        check(penalty, 110 * S, Verdict::Refuse);
-        check(penalty, 119 * S, Verdict::Trickle);
+        for start in [100 * S, 100 * S + CYCLE_NS, 100 * S + 7 * CYCLE_NS] {
+            check(penalty, start, Verdict::Refuse);
+            check(penalty, start + CLOSED_NS - 1, Verdict::Refuse);
+            check(penalty, start + CLOSED_NS, Verdict::Trickle);
+            check(penalty, start + CYCLE_NS - 1, Verdict::Trickle);
+        }
     }
 
     #[test]
-    fn an_open_second_lets_through_eight_and_the_next_eight_more() {
+    fn threat_a02_any_ten_seconds_of_a_penalty_are_open_for_one() {
+        let (step, penalty) = (S / 1_000, Penalty::new(3 * S, 63 * S));
+        let open: std::vec::Vec<u64> =
+            (0..60_000).map(|at| u64::from(penalty_decide(&penalty, 3 * S + at * step) == Verdict::Trickle)).collect();
+        assert!(open.windows(10_000).step_by(7).all(|ten| ten.iter().sum::<u64>() == 1_000));
+    }
+
+    #[test]
+    fn an_open_window_lets_through_eight_and_the_next_eight_more() {
         let mut penalty = Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX);
         for _ in 0..TRICKLE_MAX {
-            check(penalty, 9 * S, Verdict::Trickle);
-            penalty.trickle = spend(penalty.trickle, cycle(0, 9 * S), TRICKLE_MAX).expect("unspent");
+            check(penalty, CLOSED_NS, Verdict::Trickle);
+            penalty.trickle = spend(penalty.trickle, cycle(0, CLOSED_NS), TRICKLE_MAX).expect("unspent");
         }
-        check(penalty, 9 * S + 1, Verdict::Refuse);
-        check(penalty, 19 * S, Verdict::Trickle);
+        check(penalty, CLOSED_NS + 1, Verdict::Refuse);
+        check(penalty, CYCLE_NS + CLOSED_NS, Verdict::Trickle);
         assert_eq!(spend(penalty.trickle, 0, TRICKLE_MAX), None);
         assert_eq!(spend(penalty.trickle, 1, TRICKLE_MAX), Some((1 << 32) | 1));
     }
 
     #[test]
-    fn an_open_second_that_is_open_to_all_cannot_be_used_up() {
+    fn an_open_window_that_is_open_to_all_cannot_be_used_up() {
         let spent = Penalty { trickle: u64::from(u32::MAX), ..Penalty::new(0, 60 * S) };
-        check(spent, 9 * S, Verdict::Trickle);
-        check(spent, 8 * S, Verdict::Refuse);
+        check(spent, CLOSED_NS, Verdict::Trickle);
+        check(spent, CLOSED_NS - 1, Verdict::Refuse);
         assert_eq!(spend(spent.trickle, 0, OPEN_ALL), Some(u64::from(u32::MAX)), "the count stays where it is");
     }
 
@@ -204,9 +218,9 @@ mod tests {
             (77, Verdict::Refuse),
         ] {
             check(penalty.with_mode(mode), S, expected);
-            check(penalty.with_mode(mode), 9 * S, Verdict::Trickle);
+            check(penalty.with_mode(mode), CLOSED_NS, Verdict::Trickle);
             check(penalty.with_mode(mode), 60 * S, Verdict::Pass);
-            check(penalty.with_mode(mode).with_open_max(0), 9 * S, expected);
+            check(penalty.with_mode(mode).with_open_max(0), CLOSED_NS, expected);
         }
     }
 
@@ -221,7 +235,7 @@ mod tests {
             since in 0..1_000 * S, length in 0..200 * S, mut steps in prop::collection::vec(0..S, 1..400)
         ) {
             let mut penalty = Penalty::new(since, since + length).with_open_max(TRICKLE_MAX);
-            let mut passed = [0_u32; 64];
+            let mut passed = [0_u32; 128];
             let mut now = since;
             for step in steps.drain(..) {
                 now += step;
@@ -231,7 +245,7 @@ mod tests {
                     other @ (Verdict::Observe | Verdict::Drop) => prop_assert!(false, "{other:?}"),
                     Verdict::Trickle => {
                         let cycle = cycle(since, now);
-                        prop_assert!((now - since) % CYCLE_NS >= CYCLE_NS - OPEN_NS);
+                        prop_assert!((now - since) % CYCLE_NS >= CLOSED_NS);
                         passed[cycle as usize] += 1;
                         prop_assert!(passed[cycle as usize] <= TRICKLE_MAX);
                         penalty.trickle = spend(penalty.trickle, cycle, TRICKLE_MAX).expect("a trickle can be spent");

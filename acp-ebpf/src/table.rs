@@ -43,7 +43,7 @@ pub mod word {
     pub const PENALTY: usize = 2;
     /// The penalty's deadline; 0 = the slot is free.
     pub const UNTIL: usize = 3;
-    /// What an open second has let through.
+    /// What an open window has let through.
     pub const TRICKLE: usize = 4;
     /// How many slots further on the last source lies whose home this is.
     pub const FAR: usize = 6;

@@ -60,7 +60,7 @@ pub enum Tier {
     K0,
     /// `acp_steer`: they are refused before accept, and connections go to the less loaded of two workers.
     K1,
-    /// `acp_ledger` too: the kernel keeps the ledger and closes the gate of an open second.
+    /// `acp_ledger` too: the kernel keeps the ledger and closes the gate of an open window.
     K2,
     /// `acp_drop` on every interface that `kernel.interfaces` names: silent penalties are not answered.
     K3,
@@ -114,7 +114,7 @@ pub struct Stats {
     pub reset: u64,
     /// Penalties that found no slot in the kernel's table: of sources refused after accept.
     pub unplaced: u64,
-    /// Connections let through a penalty's open second.
+    /// Connections let through a penalty's open window.
     pub trickled: u64,
     /// Connections that would have been refused, were penalties not only observed.
     pub observed: u64,
@@ -166,7 +166,7 @@ impl Shared {
 /// The control thread's half. See the module's documentation.
 pub trait KernelPlane: Send {
     /// Refuses new connections of `source` (an IPv4 address, or the /64 of an IPv6 one) until the penalty's deadline,
-    /// but for its open seconds; takes the place of a penalty it is under already. Established ones stay. Where the
+    /// but for its open windows; takes the place of a penalty it is under already. Established ones stay. Where the
     /// kernel has no slot for it, it is refused after accept, and counted ([`Stats::unplaced`]).
     ///
     /// # Errors

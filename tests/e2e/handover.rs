@@ -245,7 +245,7 @@ fn check(plane: &str) {
             let listed = penalty(&site).is_some();
             if Instant::now() + Duration::from_secs(3) < ends {
                 assert!(listed, "a penalty was forgotten");
-                // But for its open seconds, in which it is told again why.
+                // But for its open windows, in which it is told again why.
                 let how = wait_for("the offender to be refused still", || refused(address));
                 assert_eq!(how, prevents, "refused before accept");
                 kept += 1;

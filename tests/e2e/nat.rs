@@ -1,7 +1,7 @@
 //! An offender and somebody who broke no limit behind one address: network namespaces, veth, nftables masquerade
 //! (THREATS A1).
 //!
-//! `ACP_NAT_SECONDS` makes the floods longer than what a change has time for; 30 is what was promised.
+//! `ACP_NAT_SECONDS` makes the floods longer than what a change has time for; 30 is what was promised, and what CI runs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Between requests of who broke no limit.
 const PACE: Duration = Duration::from_millis(100);
 /// The closed part of a penalty's cycle, and the wait for the next attempt.
-const CLOSED_MAX: Duration = Duration::from_millis(9_500);
+const CLOSED_MAX: Duration = Duration::from_millis(2_750);
 
 /// Three hosts: the gateway, a router that masquerades, and the clients behind it.
 struct Network {
@@ -282,14 +282,18 @@ fn threat_a01_behind_one_nat_an_offenders_flood_does_not_touch_an_innocent() {
 }
 
 #[test]
-fn threat_a01_behind_one_nat_an_innocent_waits_for_one_open_second_and_is_never_refused_again() {
+fn threat_a01_behind_one_nat_an_innocent_waits_for_one_open_window_and_is_never_refused_again() {
     behind_nat("client_addresses = \"direct\"", |network, site, gateway| {
         let offender = Offender::start(network, gateway.address);
         // The first penalty is over before it would open.
         wait_for("the second penalty", || second_penalty(site));
         assert!(offender.tally.refused.load(Ordering::Relaxed) > 20);
-        let fared = innocent(network, gateway.address, flood_time(0).max(CLOSED_MAX + Duration::from_secs(2)));
+        let over = flood_time(0).max(CLOSED_MAX + Duration::from_secs(2));
+        let fared = innocent(network, gateway.address, over);
         report("learned refusal on", &fared, &offender.tally);
+        if over >= 10 * CLOSED_MAX {
+            assert!(f64::from(fared.served) >= 0.9 * f64::from(fared.attempts), "{fared:?}");
+        }
         assert!(fared.waited <= CLOSED_MAX && fared.served > 0, "{fared:?}");
         assert_eq!(fared.refused_later, 0, "{fared:?}");
         assert_eq!(class(site).as_deref(), Some("shared"));

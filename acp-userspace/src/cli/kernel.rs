@@ -38,7 +38,7 @@ enum Command {
     /// The penalties in force: source, step, seconds left.
     ///
     /// STEP is what becomes of a new connection of the source: `refuse` = reset, `silent` = dropped without an answer,
-    /// `observe` = served, and counted. OPEN is how many get through in the last second of every ten.
+    /// `observe` = served, and counted. OPEN is how many get through in the last quarter of a second of each 2.5.
     Penalties,
     /// The sources that users verified from, the latest first.
     ///

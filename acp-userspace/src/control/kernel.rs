@@ -50,7 +50,7 @@ pub struct PenaltyRow {
     pub step: &'static str,
     /// Until its deadline.
     pub seconds_left: u64,
-    /// Connections that each open second lets through; `None` = all.
+    /// Connections that each open window lets through; `None` = all.
     pub open_max: Option<u32>,
 }
 

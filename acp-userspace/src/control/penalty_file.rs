@@ -2,7 +2,7 @@
 //!
 //! Written anew, whole or not at all, half a second after a penalty began or ended, and when the gateway stops. A line per
 //! source: address; `user` or `tenant`, and their keys; doublings; when the last penalty began and ends, in milliseconds
-//! since the Unix epoch; what it does; how many connections an open second lets through; when answers were ignored. A
+//! since the Unix epoch; what it does; how many connections an open window lets through; when answers were ignored. A
 //! line that cannot be read is passed over and counted. It survives `kill -9` and not, for sure, a power loss: by the time
 //! that a host is up again every penalty is over.
 

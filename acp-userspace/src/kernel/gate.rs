@@ -1,7 +1,7 @@
 //! The penalties as user space keeps them: what the kernel refuses by, and what is asked once more at accept.
 //!
 //! The control thread writes, every worker reads. Under tier K0 this is all there is; above it the kernel has refused
-//! nearly everything already, and the gate makes the open second exact: the kernel counts at ESTABLISHED, so
+//! nearly everything already, and the gate makes the open window exact: the kernel counts at ESTABLISHED, so
 //! handshakes under way at the same moment can slip past its count, but none slips past this one.
 //!
 //! **Invariant:** without a penalty anywhere, [`Gate::admit`] is one relaxed load and a comparison.
@@ -36,7 +36,7 @@ pub(super) struct Gate {
     held: ArcSwap<HashMap<SourceKey, Arc<Held>>>,
     /// Connections refused at accept.
     pub(super) refused: AtomicU64,
-    /// Connections let through an open second.
+    /// Connections let through an open window.
     pub(super) trickled: AtomicU64,
     /// Connections served that a penalty would have refused, were it not only observed.
     pub(super) observed: AtomicU64,
@@ -60,7 +60,7 @@ impl Held {
         Penalty { trickle: self.trickle.load(Ordering::Relaxed), ..self.penalty }
     }
 
-    /// Decides on one connection, and spends one of an open second's if that is how it passes.
+    /// Decides on one connection, and spends one of an open window's if that is how it passes.
     fn decide(&self, now_ns: u64) -> Verdict {
         loop {
             let penalty = self.read();
@@ -140,7 +140,7 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
-    use acp_ebpf::penalty::{TRICKLE_MAX, mode};
+    use acp_ebpf::penalty::{CLOSED_NS, TRICKLE_MAX, mode};
 
     use super::*;
 
@@ -172,21 +172,21 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(gate.admit(ip("192.0.2.1"), S), Admission::Accept);
         }
-        assert_eq!(gate.admit(ip("192.0.2.1"), 9 * S), Admission::Accept, "would not have been refused");
+        assert_eq!(gate.admit(ip("192.0.2.1"), CLOSED_NS), Admission::Accept, "would not have been refused");
         assert_eq!(gate.admit(ip("192.0.2.2"), S), Admission::Accept);
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         assert_eq!((read(&gate.observed), read(&gate.refused)), (3, 0));
     }
 
     #[test]
-    fn an_open_second_is_exact_across_threads() {
+    fn an_open_window_is_exact_across_threads() {
         let gate = Gate::default();
         assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX)));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        gate.admit(ip("192.0.2.1"), 9 * S);
+                        gate.admit(ip("192.0.2.1"), CLOSED_NS);
                     }
                 });
             }

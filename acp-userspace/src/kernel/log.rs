@@ -28,7 +28,7 @@ const READ_MAX: usize = 8_192;
 pub enum Level {
     /// What they refuse, drop or lose.
     Refusals,
-    /// Also what they let through an open second, and the listeners that they see.
+    /// Also what they let through an open window, and the listeners that they see.
     Decisions,
 }
 

@@ -16,7 +16,7 @@
 //! | not declared | a user's, or its tenant's | it was learned to be that user's alone ([`SourceBook`]) |
 //!
 //! A penalty for a user's conduct ends as soon as another user verifies from the source, one for a tenant's as soon as
-//! another tenant does; none begins there for a day. In the first kind's open seconds everybody is let through, so that
+//! another tenant does; none begins there for a day. In the first kind's open windows everybody is let through, so that
 //! whoever else is behind the source gets to verify within one cycle, however much the offender floods.
 //!
 //! Declared sources that keep at it are dropped without an answer from the [`SILENT_LEVEL`]th penalty in a row on.
@@ -47,8 +47,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// The window that ignored 429s are counted in.
 pub const WINDOW_NS: u64 = 10 * SECOND_NS;
-/// The longest penalty: a minute is what client libraries still honour as Retry-After, and one open second in ten
-/// gives a client that stopped six chances to be told so.
+/// The longest penalty: a minute is what client libraries still honour as Retry-After, and its open
+/// windows give a client that stopped two dozen chances to be told so.
 pub const PENALTY_MAX_NS: u64 = 60 * SECOND_NS;
 /// Good conduct that takes one doubling back.
 pub const DECAY_NS: u64 = 60 * SECOND_NS;
@@ -293,7 +293,7 @@ impl Rules {
     }
 }
 
-/// How many connections an open second lets through: a few where everybody behind the source broke the limit.
+/// How many connections an open window lets through: a few where everybody behind the source broke the limit.
 fn open_max(offender: Offender) -> u32 {
     match offender {
         Offender::User(_) => OPEN_ALL,

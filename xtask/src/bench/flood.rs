@@ -91,7 +91,7 @@ pub(super) struct Sizes {
     pub(super) parts: Vec<Part>,
     /// Rounds; medians are of these.
     pub(super) rounds: usize,
-    /// Each window, seconds; a flood with open seconds takes whole cycles of ten.
+    /// Each window, seconds; a flood with open windows takes whole cycles.
     pub(super) seconds: f64,
     /// The victim's connections.
     pub(super) connections: usize,

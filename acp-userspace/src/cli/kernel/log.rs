@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 enum Level {
     /// What they refuse, drop or lose.
     Refusals,
-    /// Also what they let through an open second, and the listeners that they see.
+    /// Also what they let through an open window, and the listeners that they see.
     Decisions,
 }
 

@@ -116,8 +116,8 @@ impl Flood {
         }
     }
 
-    /// A refusal lasts from the head start to the end of the round, so that a window of ten seconds has one open second
-    /// wherever it begins. Silence comes with the fourth penalty, so the first three are short.
+    /// A refusal lasts from the head start to the end of the round, so that whole cycles have their open windows
+    /// wherever they begin. Silence comes with the fourth penalty, so the first three are short.
     fn kernel_keys(self, tenant: &str) -> String {
         let first = if self.is_silent() { "2s" } else { "60s" };
         let mut keys = format!("penalty = \"{first}\"\nloopback = true\n");
@@ -145,7 +145,7 @@ impl Flood {
 
     /// The window, seconds: whole cycles where part of each is open to all.
     pub(super) fn window_seconds(self, seconds: f64) -> f64 {
-        const CYCLE: f64 = 10.0;
+        const CYCLE: f64 = 2.5;
         if self.opens_to_all() { (seconds / CYCLE).ceil() * CYCLE } else { seconds }
     }
 
@@ -169,7 +169,7 @@ impl Flood {
     }
 
     /// Most CPU of the gateway for an attempt that got nothing, microseconds; `None` where attempts are answered: all of
-    /// them, or those of the open second.
+    /// them, or those of the open window.
     pub(super) fn cpu_us_target(self) -> Option<f64> {
         (self.kept_out_target()? > 0.9).then_some(1.0)
     }
@@ -197,8 +197,8 @@ mod tests {
 
     #[test]
     fn a_window_holds_whole_cycles_where_a_part_of_each_is_open() {
-        assert_eq!(Flood::DeclaredUser.window_seconds(3.0), 10.0);
-        assert_eq!(Flood::Learned.window_seconds(12.0), 20.0);
+        assert_eq!(Flood::DeclaredUser.window_seconds(3.0), 5.0);
+        assert_eq!(Flood::Learned.window_seconds(12.0), 12.5);
         assert_eq!(Flood::Declared.window_seconds(3.0), 3.0);
     }
 
