@@ -358,6 +358,23 @@ fn an_open_window_that_is_open_to_all_is_not_used_up() {
     });
 }
 
+/// Whoever broke no limit is not refused because the worker had much to do when it came.
+#[test]
+fn an_open_window_lets_through_whoever_is_accepted_late() {
+    on_every_tier(|world| {
+        let (_client, server, peer, worker) = world.in_an_open_window(Penalty::new(0, 0), |world| {
+            let client = world.connect(OFFENDER).expect("let through");
+            let (worker, server, peer) = world.accept();
+            (client, server, peer, worker)
+        });
+        let since = world.plane.penalties(mono_ns())[0].1.since_ns;
+        let mut admit = |after_ns| world.workers[worker].admit(server.as_raw_fd(), peer, since + CYCLE_NS + after_ns);
+        let late = if world.tier == Tier::K0 { Admission::Refuse } else { Admission::Accept };
+        assert_eq!(admit(S / 2), late, "at {}", world.tier);
+        assert_eq!(admit(S), Admission::Refuse, "nobody waits for so long: at {}", world.tier);
+    });
+}
+
 #[test]
 fn need_b01_an_observed_penalty_refuses_nobody_and_counts_whom_it_would() {
     on_every_tier(|world| {

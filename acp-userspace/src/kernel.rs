@@ -141,8 +141,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn penalise(&self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError> {
-        if self.gate.hold(addr::SourceKey::of_ip(source), penalty) { Ok(()) } else { Err(KernelError::Full) }
+    fn penalise(&self, source: IpAddr, penalty: Penalty, late_ns: u64) -> Result<(), KernelError> {
+        if self.gate.hold(addr::SourceKey::of_ip(source), penalty, late_ns) { Ok(()) } else { Err(KernelError::Full) }
     }
 
     fn pardon(&self, source: IpAddr) -> bool {

@@ -10,7 +10,7 @@ use crate::capabilities::{BPF, DAC_OVERRIDE, NET_ADMIN, leave_only};
 const TIER: &str = "ACP_KERNEL_TIER";
 
 /// The behaviours that hold on every tier: those that [`on_every_tier`] runs, and that need no other privilege.
-const SUITE: [&str; 12] = [
+const SUITE: [&str; 13] = [
     "a_pardon_works_at_once",
     "a_penalty_ends_by_itself",
     "a_record_has_what_was_audited_beside_what_was_seen",
@@ -18,6 +18,7 @@ const SUITE: [&str; 12] = [
     "a_silent_penalty_is_not_answered_where_frames_are_seen_and_refused_where_they_are_not",
     "an_open_window_lets_through_eight_and_no_more",
     "an_open_window_that_is_open_to_all_is_not_used_up",
+    "an_open_window_lets_through_whoever_is_accepted_late",
     "live::the_list_stays_right_while_connections_come_and_go",
     "need_b01_an_observed_penalty_refuses_nobody_and_counts_whom_it_would",
     "refuses_a_penalised_source_and_nobody_else",

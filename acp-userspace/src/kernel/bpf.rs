@@ -21,6 +21,7 @@ use super::bequest::Bequest;
 use super::cgroup::{CgroupError, CgroupNode};
 use super::drop::Silence;
 use super::egress::Egress;
+use super::gate::LATE_NS;
 use super::load::Loads;
 use super::log::ProgramLog;
 use super::quarantine::Freezer;
@@ -256,7 +257,8 @@ impl BpfPlane {
 
 impl KernelPlane for BpfPlane {
     fn penalise(&mut self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError> {
-        self.shared.penalise(source, penalty)?;
+        let late_ns = if penalty.mode == mode::OBSERVE { 0 } else { LATE_NS };
+        self.shared.penalise(source, penalty, late_ns)?;
         if penalty.mode == mode::OBSERVE {
             // Counted at accept; one that refused before it must not go on in the kernel.
             self.penalties.remove(SourceKey::of_ip(source));
@@ -265,7 +267,7 @@ impl KernelPlane for BpfPlane {
         if self.penalties.put(SourceKey::of_ip(source), penalty, mono_ns()).is_err() {
             self.unplaced += 1;
             tracing::warn!(%source, "no slot for a penalty in the kernel: the source is refused after accept");
-            return Ok(());
+            return self.shared.penalise(source, penalty, 0);
         }
         match &mut self.silence {
             Some(silence) if penalty.mode == mode::SILENT => Ok(silence.extend(penalty.until_ns)?),

@@ -4,13 +4,16 @@
 //! nearly everything already, and the gate makes the open window exact: the kernel counts at ESTABLISHED, so
 //! handshakes under way at the same moment can slip past its count, but none slips past this one.
 //!
+//! A worker with much to do accepts late. Whoever the kernel let through in an open window is not refused for that:
+//! where it decides on a source, an open window lasts for [`LATE_NS`] longer here.
+//!
 //! **Invariant:** without a penalty anywhere, [`Gate::admit`] is one relaxed load and a comparison.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use acp_ebpf::penalty;
+use acp_ebpf::penalty::{self, CYCLE_NS};
 use acp_ebpf::table::SLOTS;
 use acp_ebpf::{Penalty, SourceKey, Verdict, penalty_decide};
 use arc_swap::ArcSwap;
@@ -18,6 +21,9 @@ use hashbrown::HashMap;
 
 /// Penalties held at once: a quarter of the kernel's table, so that as good as all of them find a slot.
 pub(super) const HELD_MAX: usize = SLOTS as usize / 4;
+
+/// A connection that waits longer to be accepted may be refused.
+pub(super) const LATE_NS: u64 = 1_000_000_000;
 
 /// What to do with an accepted connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,21 +53,22 @@ pub(super) struct Gate {
 struct Held {
     penalty: Penalty,
     trickle: AtomicU64,
-}
-
-impl From<Penalty> for Held {
-    fn from(penalty: Penalty) -> Self {
-        Self { penalty, trickle: penalty.trickle.into() }
-    }
+    /// How much longer its open windows last here.
+    late_ns: u64,
 }
 
 impl Held {
+    fn new(penalty: Penalty, late_ns: u64) -> Arc<Self> {
+        Arc::new(Self { penalty, trickle: penalty.trickle.into(), late_ns })
+    }
+
     fn read(&self) -> Penalty {
         Penalty { trickle: self.trickle.load(Ordering::Relaxed), ..self.penalty }
     }
 
     /// Decides on one connection, and spends one of an open window's if that is how it passes.
     fn decide(&self, now_ns: u64) -> Verdict {
+        let now_ns = self.arrived_ns(now_ns);
         loop {
             let penalty = self.read();
             let verdict = penalty_decide(&penalty, now_ns);
@@ -75,6 +82,15 @@ impl Held {
                 return verdict;
             }
         }
+    }
+
+    /// The instant that decides on a connection accepted at `now_ns`: the end of the open window that it may have come in,
+    /// or that one.
+    fn arrived_ns(&self, now_ns: u64) -> u64 {
+        let elapsed_ns = now_ns.saturating_sub(self.penalty.since_ns);
+        let into_ns = elapsed_ns % CYCLE_NS;
+        let is_late = elapsed_ns >= CYCLE_NS && into_ns < self.late_ns && now_ns < self.penalty.until_ns;
+        if is_late { now_ns - into_ns - 1 } else { now_ns }
     }
 }
 
@@ -102,13 +118,14 @@ impl Gate {
         }
     }
 
-    /// Holds `penalty` against `source`, in place of any other; `false` if [`HELD_MAX`] others are in force.
-    pub(super) fn hold(&self, source: SourceKey, penalty: Penalty) -> bool {
+    /// Holds `penalty` against `source`, in place of any other; `false` if [`HELD_MAX`] others are in force. `late_ns`
+    /// is how much longer an open window lasts: [`LATE_NS`] where the kernel decided before, else 0.
+    pub(super) fn hold(&self, source: SourceKey, penalty: Penalty, late_ns: u64) -> bool {
         let mut held = self.in_force(penalty.since_ns);
         if held.len() >= HELD_MAX && !held.contains_key(&source) {
             return false;
         }
-        held.insert(source, Arc::new(penalty.into()));
+        held.insert(source, Held::new(penalty, late_ns));
         self.publish(held);
         true
     }
@@ -157,7 +174,7 @@ mod tests {
     #[test]
     fn refuses_the_penalised_source_alone_and_only_until_its_deadline() {
         let gate = Gate::default();
-        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 5 * S)));
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 5 * S), 0));
         assert_eq!(gate.admit(ip("192.0.2.1"), S), Admission::Refuse);
         assert_eq!(gate.admit(ip("::ffff:192.0.2.1"), S), Admission::Refuse);
         assert_eq!(gate.admit(ip("192.0.2.2"), S), Admission::Accept);
@@ -168,7 +185,7 @@ mod tests {
     #[test]
     fn need_b01_what_an_observed_penalty_would_refuse_is_served_and_counted() {
         let gate = Gate::default();
-        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_mode(mode::OBSERVE)));
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_mode(mode::OBSERVE), 0));
         for _ in 0..3 {
             assert_eq!(gate.admit(ip("192.0.2.1"), S), Admission::Accept);
         }
@@ -181,7 +198,7 @@ mod tests {
     #[test]
     fn an_open_window_is_exact_across_threads() {
         let gate = Gate::default();
-        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX)));
+        assert!(gate.hold(key("192.0.2.1"), Penalty::new(0, 60 * S).with_open_max(TRICKLE_MAX), 0));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -196,9 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn whoever_the_kernel_let_through_may_be_accepted_late() {
+        for (late_ns, late) in [(LATE_NS, Admission::Accept), (0, Admission::Refuse)] {
+            let gate = Gate::default();
+            assert!(gate.hold(key("192.0.2.1"), Penalty::new(S, 60 * S).with_open_max(2), late_ns));
+            let admit = |now_ns| gate.admit(ip("192.0.2.1"), now_ns);
+            assert_eq!(admit(S), Admission::Refuse, "no window has been");
+            assert_eq!(admit(S + CYCLE_NS - 1), Admission::Accept);
+            assert_eq!(admit(S + CYCLE_NS + LATE_NS - 1), late, "of two");
+            assert_eq!(admit(S + CYCLE_NS), Admission::Refuse, "spent, or over");
+            assert_eq!(admit(S + 2 * CYCLE_NS + LATE_NS), Admission::Refuse, "too late");
+            assert_eq!(admit(S + 2 * CYCLE_NS), late);
+            assert_eq!(admit(60 * S), Admission::Accept);
+            assert_eq!(gate.trickled.load(Ordering::Relaxed), if late_ns == 0 { 1 } else { 3 });
+        }
+    }
+
+    #[test]
     fn releasing_restores_the_quick_path() {
         let gate = Gate::default();
-        assert!(gate.hold(key("2001:db8::1"), Penalty::new(0, 60 * S)));
+        assert!(gate.hold(key("2001:db8::1"), Penalty::new(0, 60 * S), 0));
         assert_eq!(gate.admit(ip("2001:db8::2"), S), Admission::Refuse, "the same /64");
         assert!(gate.release(key("2001:db8::3")));
         assert!(!gate.release(key("2001:db8::3")));
@@ -210,11 +244,11 @@ mod tests {
     fn a_full_gate_holds_no_more_until_one_has_ended() {
         let gate = Gate::default();
         let source = |i: usize| SourceKey::of_ip(IpAddr::from((i as u32).to_be_bytes()));
-        let held = (0..HELD_MAX).map(|i| (source(i), Arc::new(Penalty::new(0, S).into())));
+        let held = (0..HELD_MAX).map(|i| (source(i), Held::new(Penalty::new(0, S), 0)));
         gate.publish(held.collect());
-        assert!(!gate.hold(source(HELD_MAX), Penalty::new(0, 5 * S)));
-        assert!(gate.hold(source(0), Penalty::new(0, 5 * S)), "renewing takes no new place");
-        assert!(gate.hold(source(HELD_MAX), Penalty::new(S, 5 * S)), "the others have ended");
+        assert!(!gate.hold(source(HELD_MAX), Penalty::new(0, 5 * S), 0));
+        assert!(gate.hold(source(0), Penalty::new(0, 5 * S), 0), "renewing takes no new place");
+        assert!(gate.hold(source(HELD_MAX), Penalty::new(S, 5 * S), 0), "the others have ended");
         assert_eq!(gate.penalties(S).len(), 2);
     }
 }

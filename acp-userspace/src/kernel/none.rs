@@ -19,7 +19,7 @@ pub struct NonePlane {
 
 impl KernelPlane for NonePlane {
     fn penalise(&mut self, source: IpAddr, penalty: Penalty) -> Result<(), KernelError> {
-        self.shared.penalise(source, penalty)
+        self.shared.penalise(source, penalty, 0)
     }
 
     fn pardon(&mut self, source: IpAddr) -> bool {
