@@ -172,7 +172,8 @@ impl World {
     /// What `attempt` makes of the penalty, held at such a time that all of it is in an open window.
     fn in_an_open_window<T>(&mut self, penalty: Penalty, mut attempt: impl FnMut(&mut Self) -> T) -> T {
         wait_for(|| {
-            let since_ns = mono_ns() - CLOSED_NS - S / 1_000;
+            // The kernel's clock is of the last tick.
+            let since_ns = mono_ns() - CLOSED_NS - S / 50;
             self.hold(OFFENDER, Penalty { since_ns, until_ns: since_ns + 60 * S, ..penalty });
             let made = attempt(self);
             (mono_ns() < since_ns + CYCLE_NS).then_some(made)

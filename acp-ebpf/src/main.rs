@@ -39,14 +39,15 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::btf_maps::{Array, PerCpuArray, ReusePortSockArray, RingBuf, SkStorage};
 use aya_ebpf::helpers::{
-    bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_storage_get, bpf_skb_load_bytes,
-    bpf_skb_load_bytes_relative, bpf_xdp_load_bytes,
+    bpf_get_prandom_u32, bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skb_load_bytes, bpf_skb_load_bytes_relative,
+    bpf_xdp_load_bytes,
 };
 use aya_ebpf::macros::{btf_map, classifier, sk_reuseport, sock_ops, xdp};
 use aya_ebpf::programs::{SkReuseportContext, SockOpsContext, TcContext, XdpContext};
 use aya_ebpf::{EbpfContext as _, Global};
 
 use self::programs::log::say;
+use self::programs::{add_one, now_ns, tick_ns};
 
 /// Sources under penalty: see [`acp_ebpf::table`]. User space writes through a mapping, which also has slots begin where
 /// cache lines do; the programs read, and `acp_ledger` spends the trickle in place.
@@ -122,7 +123,7 @@ fn penalty_of(source: SourceKey) -> Option<(*mut Slot, Penalty)> {
 fn acp_steer(ctx: SkReuseportContext) -> u32 {
     if let Some(source) = source(&ctx)
         && let Some((_, penalty)) = penalty_of(source)
-        && matches!(penalty_decide(&penalty, now_ns()), Verdict::Refuse | Verdict::Drop)
+        && matches!(penalty_decide(&penalty, tick_ns()), Verdict::Refuse | Verdict::Drop)
     {
         count(stats::REFUSED);
         say(event::REFUSED, source.0, 0, 0);
@@ -209,7 +210,7 @@ fn is_silenced<F: Frame>(frame: &F) -> bool {
         return false;
     }
     let Some((_, penalty)) = penalty_of(SourceKey::of_words(syn.source)) else { return false };
-    let dropped = penalty_decide(&penalty, now_ns()) == Verdict::Drop;
+    let dropped = penalty_decide(&penalty, tick_ns()) == Verdict::Drop;
     if dropped {
         count(stats::DROPPED);
         say(event::DROPPED, addr::from_words(syn.source), 0, 0);
@@ -301,7 +302,7 @@ fn opened(ctx: &SockOpsContext) {
     // An error would mean no close record, which `stats::OPENED` minus `stats::CLOSED` shows.
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
     count(stats::OPENED);
-    spend_trickle(SourceKey::of_words(remote(ctx)), now_ns);
+    spend_trickle(SourceKey::of_words(remote(ctx)));
 }
 
 /// Remembers when a connection opened; `false` where another one's opening is in its place.
@@ -332,8 +333,9 @@ fn forget_opening(opening: Opening) -> Option<u64> {
 /// target has no compare-and-swap, and the count only has to close the gate early. User space, which decides the same
 /// way at accept, counts exactly and resets what was too many.
 #[inline(always)]
-fn spend_trickle(source: SourceKey, now_ns: u64) {
+fn spend_trickle(source: SourceKey) {
     let Some((slot, read)) = penalty_of(source) else { return };
+    let now_ns = tick_ns();
     if penalty_decide(&read, now_ns) != Verdict::Trickle {
         return;
     }
@@ -466,15 +468,8 @@ fn sk_state(ctx: &SockOpsContext, flags: u64) -> Option<*mut SkState> {
 #[inline(always)]
 fn count(counter: u32) {
     if let Some(slot) = STATS.get_ptr_mut(counter) {
-        // SAFETY: the slot is this CPU's own, and a program is not preempted by another that counts in it.
-        unsafe { *slot += 1 };
+        add_one(slot);
     }
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
 }
 
 #[inline(always)]

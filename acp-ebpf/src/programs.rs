@@ -4,7 +4,7 @@ use core::mem::MaybeUninit;
 
 use acp_ebpf::addr::{self, Address};
 use acp_ebpf::confine::{Peer, Refusal};
-use aya_ebpf::helpers::generated::bpf_get_current_comm;
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_ktime_get_coarse_ns};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_ns};
 use aya_ebpf::programs::SockAddrContext;
 
@@ -99,4 +99,12 @@ pub(crate) fn add_one(slot: *mut u64) {
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// The same clock as of the last tick, up to 10 ms ago: what deadlines and windows are judged by. Reading the hardware's
+/// was a fifth of what a refusal cost.
+#[inline(always)]
+pub(crate) fn tick_ns() -> u64 {
+    // SAFETY: as above.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }

@@ -13,7 +13,7 @@ use aya_ebpf::helpers::{bpf_sk_fullsock, bpf_sk_storage_get};
 use aya_ebpf::macros::{btf_map, cgroup_skb};
 use aya_ebpf::programs::SkBuffContext;
 
-use super::{PASS, REFUSE, log, now_ns};
+use super::{PASS, REFUSE, log, tick_ns};
 
 /// Tenant's slot → the deadline of its quarantine, in nanoseconds of CLOCK_MONOTONIC.
 #[btf_map]
@@ -32,12 +32,12 @@ fn acp_quarantine(ctx: SkBuffContext) -> i32 {
     let Some(until) = QUARANTINE_ON.get_ptr(0) else { return PASS };
     // SAFETY: the map returned the pointer; user space stores whole words.
     let until_ns = unsafe { until.read_volatile() };
-    if until_ns <= ATTACHED || !is_frozen(until_ns, now_ns()) {
+    if until_ns <= ATTACHED || !is_frozen(until_ns, tick_ns()) {
         return PASS;
     }
     match tenant(&ctx).and_then(|slot| Some((slot, QUARANTINED.get_ptr(slot)?))) {
         // SAFETY: as above.
-        Some((slot, until)) if is_frozen(unsafe { until.read_volatile() }, now_ns()) => {
+        Some((slot, until)) if is_frozen(unsafe { until.read_volatile() }, tick_ns()) => {
             log::say(event::QUARANTINED, log::nowhere(), 0, slot);
             if let Some(dropped) = QUARANTINE_DROPPED.get_ptr_mut(0) {
                 super::add_one(dropped);
