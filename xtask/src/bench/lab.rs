@@ -1,6 +1,6 @@
 //! Where everything of one run is: directories, binaries, keys, cores, the private network.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -28,16 +28,19 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    /// An empty directory below the root.
+    /// An empty directory below the root, on a disk that is done with what was there before: gigabytes of logs that are
+    /// removed hold up the next gateway's.
     ///
     /// # Errors
-    /// When it cannot be emptied or made.
+    /// When it cannot be emptied or made, or the disk fails.
     pub(super) fn fresh_directory(&self, name: &str) -> Result<PathBuf> {
         let directory = self.root.join(name);
         if directory.exists() {
             fs::remove_dir_all(&directory).with_context(|| format!("emptying {}", directory.display()))?;
         }
         fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        let settled = File::open(&directory).and_then(|directory| sys::settle(&directory));
+        settled.with_context(|| format!("waiting for the disk of {}", directory.display()))?;
         Ok(directory)
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! This is the only file of the benchmark with `unsafe` in it. Nothing here knows what is being measured.
 
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
@@ -28,6 +29,15 @@ pub(super) fn pin(cores: &[usize]) -> io::Result<()> {
     }
     // SAFETY: the pointer and the size describe the set above, which outlives the call.
     check(unsafe { libc::sched_setaffinity(0, mem::size_of_val(&set), &raw const set) }).map(drop)
+}
+
+/// Waits until the file system that `file` is on has nothing left to do of what was written or removed before.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) fn settle(file: &File) -> io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    check(unsafe { libc::syncfs(file.as_raw_fd()) }).map(drop)
 }
 
 /// The cores this process may run on, in rising order.
