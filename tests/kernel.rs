@@ -700,6 +700,38 @@ fn connections_go_to_the_less_loaded_worker_and_never_to_a_draining_one() {
     });
 }
 
+/// As a client does that opens all of its connections at once.
+#[test]
+fn connections_that_nobody_has_accepted_yet_are_load() {
+    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 2, |world| {
+        let clients: Vec<_> = (0..16).map(|_| world.connect(BYSTANDER).expect("served")).collect();
+        let mut open = [0; 2];
+        for _ in &clients {
+            let (worker, server, peer) = world.accept();
+            assert_eq!(world.workers[worker].admit(server.as_raw_fd(), peer, mono_ns()), Admission::Accept);
+            open[worker] += 1;
+        }
+        assert_eq!(open, [8, 8]);
+    });
+}
+
+#[test]
+fn connections_that_never_arrive_are_forgotten() {
+    on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 2, |world| {
+        let goes_to = |world: &mut World| {
+            let _client = world.connect(BYSTANDER).expect("served");
+            world.accept().0
+        };
+        world.plane.worker_down(1);
+        (0..5).for_each(|_| assert_eq!(goes_to(world), 0));
+        world.workers[1] = world.plane.worker(1).expect("restarted");
+        world.workers[1].load(3);
+        assert_eq!(goes_to(world), 1, "three beside five on their way");
+        world.workers[0].looked();
+        assert_eq!(goes_to(world), 0, "beside none");
+    });
+}
+
 #[test]
 fn two_idle_workers_share_the_connections() {
     on_tiers(&[Tier::K1, Tier::K2], "127.0.0.1", 2, |world| {

@@ -38,7 +38,7 @@ pub use penalty::{Penalty, Verdict, penalty_decide};
 
 /// The version of what programs and gateway agree on: maps, their types, what each side writes. Raised with each change
 /// that an older program or gateway would misunderstand, as a gateway may take over the programs of an earlier one.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// Names of the globals that the loader sets before the programs are verified.
 pub mod globals {

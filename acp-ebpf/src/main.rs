@@ -144,7 +144,10 @@ fn steer(ctx: &SkReuseportContext) {
     let chosen = steer::two_choices(random(), workers)
         .and_then(|(first, second)| steer::less_loaded((first, load(first)), (second, load(second))));
     match chosen {
-        Some(worker) if WORKERS.select_reuseport(ctx, worker).is_ok() => count(stats::STEERED),
+        Some(worker) if WORKERS.select_reuseport(ctx, worker).is_ok() => {
+            sent_to(worker);
+            count(stats::STEERED);
+        }
         _ => count(stats::UNSTEERED),
     }
 }
@@ -178,10 +181,26 @@ fn header<const N: usize>(ctx: &SkReuseportContext, offset: u32) -> Option<[u32;
 
 #[inline(always)]
 fn load(worker: u32) -> u32 {
-    match WORKER_LOAD.get_ptr(worker) {
-        // SAFETY: the map returned the pointer; the worker stores whole words.
-        Some(load) => unsafe { (&raw const (*load).connections).read_volatile() },
-        None => DRAINING,
+    let Some(of) = WORKER_LOAD.get_ptr(worker) else { return DRAINING };
+    // SAFETY: the map returned the pointer; words are stored whole.
+    let (connections, steered, seen) = unsafe {
+        (
+            (&raw const (*of).connections).read_volatile(),
+            (&raw const (*of).steered).read_volatile(),
+            (&raw const (*of).seen).read_volatile(),
+        )
+    };
+    steer::load(connections, steered, seen)
+}
+
+#[inline(always)]
+fn sent_to(worker: u32) {
+    if let Some(load) = WORKER_LOAD.get_ptr_mut(worker) {
+        // SAFETY: as above.
+        unsafe {
+            let steered = &raw mut (*load).steered;
+            steered.write_volatile(steered.read_volatile().wrapping_add(1));
+        }
     }
 }
 

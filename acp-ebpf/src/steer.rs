@@ -3,6 +3,10 @@
 //! The kernel's own hash spreads connections binomially, and cares neither for how long they live nor for how busy a
 //! worker is; two random choices bring the fullest worker from log n / log log n over the mean down to log log n
 //! (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
+//!
+//! A worker says what it has when it gets to run; a client that opens its connections at once is steered before that. So
+//! the program counts whom it sent to each worker, the worker how many of them it has seen, and what is on its way is
+//! load. What never arrives, a flood's half-open handshakes, is forgotten when the worker next looks.
 
 /// Entries of the worker arrays.
 pub const WORKERS_MAX: u32 = 256;
@@ -11,17 +15,34 @@ pub const WORKERS_MAX: u32 = 256;
 pub const DRAINING: u32 = u32::MAX;
 
 /// One worker's load, alone on its cache line: the value of the load array, written by the worker through a mapping
-/// of the map and read by the program.
+/// of the map, but for what the program counts, and read by the program.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerLoad {
     /// Open connections, or [`DRAINING`].
     pub connections: u32,
+    /// Connections that the program sent to it, modulo 2³². Two CPUs may count two as one.
+    pub steered: u32,
+    /// How many of them it has seen.
+    pub seen: u32,
     /// Zero; fills the cache line.
-    pub padding: [u32; 15],
+    pub padding: [u32; 13],
 }
 
 const _: () = assert!(size_of::<WorkerLoad>() == 64);
+
+/// What counts as a worker's load: the connections that it has, and those on their way to it.
+#[inline(always)]
+#[must_use]
+pub const fn load(connections: u32, steered: u32, seen: u32) -> u32 {
+    if connections == DRAINING {
+        return DRAINING;
+    }
+    // A count that was lost may leave it behind what was seen.
+    let on_their_way = steered.wrapping_sub(seen);
+    let load = if on_their_way > i32::MAX as u32 { connections } else { connections.saturating_add(on_their_way) };
+    if load == DRAINING { DRAINING - 1 } else { load }
+}
 
 /// Two different workers of `workers` for one random word, or `None` when there are fewer than two.
 #[inline(always)]
@@ -65,6 +86,16 @@ mod tests {
         assert_eq!(less_loaded((0, DRAINING), (3, 9)), Some(3));
         assert_eq!(less_loaded((0, 9), (3, DRAINING)), Some(0));
         assert_eq!(less_loaded((0, DRAINING), (3, DRAINING)), None);
+    }
+
+    #[test]
+    fn who_is_on_the_way_is_load() {
+        assert_eq!(load(3, 10, 10), 3);
+        assert_eq!(load(3, 12, 10), 5);
+        assert_eq!(load(3, 1, u32::MAX), 5, "the count goes round");
+        assert_eq!(load(3, 9, 10), 3, "a count was lost");
+        assert_eq!(load(DRAINING, 12, 10), DRAINING);
+        assert_eq!(load(DRAINING - 1, 12, 10), DRAINING - 1, "it does not drain");
     }
 
     #[test]

@@ -343,6 +343,7 @@ impl KernelPlane for BpfPlane {
             None => Ledger::User,
         };
         self.loads.set(index, 0);
+        self.loads.settle(index);
         let loads = Some(Arc::clone(&self.loads));
         let shared = Arc::clone(&self.shared);
         let (slots, open) = (hashbrown::HashMap::new(), hashbrown::HashMap::new());

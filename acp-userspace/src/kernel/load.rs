@@ -32,16 +32,51 @@ impl Loads {
         NonNull::new(base.cast()).map(|base| Self { base }).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Stores a worker's load; an index outside the array is ignored.
+    /// Stores how many connections a worker has; an index outside the array is ignored, here and below.
     pub(super) fn set(&self, worker: u32, connections: u32) {
-        if worker >= WORKERS_MAX {
-            return;
+        if let Some(load) = self.of(worker) {
+            load.connections.store(connections, Ordering::Relaxed);
         }
-        // SAFETY: the index is within the mapping, which lives as long as `self`; the field is 4-byte aligned and
-        // every access on this side is atomic.
-        let slot = unsafe { AtomicU32::from_ptr(&raw mut (*self.base.as_ptr().add(worker as usize)).connections) };
-        slot.store(connections, Ordering::Relaxed);
     }
+
+    /// One of those that were on their way to a worker is there.
+    pub(super) fn arrived(&self, worker: u32) {
+        let Some(load) = self.of(worker) else { return };
+        let seen = load.seen.load(Ordering::Relaxed);
+        if seen != load.steered.load(Ordering::Relaxed) {
+            load.seen.store(seen.wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Nobody else is on the way to a worker.
+    pub(super) fn settle(&self, worker: u32) {
+        if let Some(load) = self.of(worker) {
+            load.seen.store(load.steered.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    fn of(&self, worker: u32) -> Option<Load<'_>> {
+        if worker >= WORKERS_MAX {
+            return None;
+        }
+        // SAFETY: the index is within the mapping, which lives as long as `self`; the fields are 4-byte aligned and
+        // every access on this side is atomic.
+        unsafe {
+            let load = self.base.as_ptr().add(worker as usize);
+            Some(Load {
+                connections: AtomicU32::from_ptr(&raw mut (*load).connections),
+                steered: AtomicU32::from_ptr(&raw mut (*load).steered),
+                seen: AtomicU32::from_ptr(&raw mut (*load).seen),
+            })
+        }
+    }
+}
+
+/// The words of a [`WorkerLoad`].
+struct Load<'m> {
+    connections: &'m AtomicU32,
+    steered: &'m AtomicU32,
+    seen: &'m AtomicU32,
 }
 
 impl Drop for Loads {

@@ -56,6 +56,7 @@ impl WorkerPlane {
     /// Decides on a connection that was accepted from the socket peer `peer`. On [`Admission::Refuse`] the server
     /// calls [`socket::reset_on_close`] and closes it, and calls nothing else here for it.
     pub fn admit(&mut self, fd: RawFd, peer: SocketAddr, now_ns: u64) -> Admission {
+        self.say(Loads::arrived);
         let admission = self.shared.gate.admit(peer.ip(), now_ns);
         if admission == Admission::Accept {
             self.open.insert(fd, Open { peer, state: SkState::opened(now_ns) });
@@ -105,10 +106,20 @@ impl WorkerPlane {
 
     /// Tells the steering how many connections the worker has: one store into mapped memory.
     pub fn load(&mut self, connections: u32) {
+        self.say(|loads, index| loads.set(index, connections.min(DRAINING - 1)));
+    }
+
+    /// Tells the steering that whoever was on the way has arrived, or will not: for a worker that looks at its accept
+    /// queue, ten times a second or so.
+    pub fn looked(&mut self) {
+        self.say(Loads::settle);
+    }
+
+    fn say(&self, what: impl FnOnce(&Loads, u32)) {
         if let Some(loads) = &self.loads
             && !self.draining
         {
-            loads.set(self.index, connections.min(DRAINING - 1));
+            what(loads, self.index);
         }
     }
 

@@ -375,6 +375,7 @@ async fn housekeeping(worker: &Rc<Worker>, queue: &std::net::TcpListener) {
             memory::give_back();
         }
         worker.metrics.beat.set(mono_ns());
+        worker.with_plane(WorkerPlane::looked);
         worker.shared.live.answer(&listed, || worker.with_plane(|plane| plane.live(mono_ns())));
         let snapshot = worker.snapshot();
         quarantine::reset(worker, &snapshot.quarantined);
