@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::config::resolved::{ContentAction, Detector, SafetyConfig, SafetyRule, Secret, TokenKey, TokensConfig};
 use crate::identity::Authenticated;
@@ -7,7 +9,7 @@ use crate::safety::rules::RuleSet;
 use crate::safety::rules::tests::route;
 use crate::safety::tokenise::FOREIGN_TOKEN_RULE;
 use crate::safety::tokenise::tests::with_caller;
-use crate::safety::{screen as screen_content, splice};
+use crate::safety::{FINDINGS_MAX, screen as screen_content, splice};
 use ContentAction::{Block, Flag, Mask, Redact, Tokenize};
 
 fn rules(detect: &[Detector], action: ContentAction, block_score: Option<u8>) -> RuleSet {
@@ -96,6 +98,24 @@ fn what_is_found_in_a_name_blocks_where_it_would_be_edited() {
     let refused = answered(&rules(&Detector::ALL, Redact, None), &all).expect_err("no name is edited");
     assert_eq!((refused.reason, refused.findings[0].detector), (Reason::ContentBlocked, Detector::UsSsn));
     assert_eq!(answered(&rules(&Detector::ALL, Flag, None), &all).expect("passes").1, 1);
+}
+
+/// One field that cannot be searched opens itself, and nothing else.
+#[test]
+fn a_field_that_passes_unread_leaves_the_rest_searched_and_is_said() {
+    let config =
+        SafetyConfig { rules: vec![SafetyRule::new("rule", &[Detector::Email], Redact)], ..SafetyConfig::default() };
+    let mut open = Arc::try_unwrap(route(0, "open")).expect("nobody else has it");
+    open.fails_open = true;
+    let set = RuleSet::compile(&config, &[Arc::new(open)]).expect("compiles");
+    let full = "a@b.co ".repeat(FINDINGS_MAX + 1);
+    let all = [("x-full", &*full), ("x-note", "to a@b.com")];
+    let screened = asked(&set, "idp", r#"["c@d.org"]"#, &all).expect("the route fails open");
+    assert_eq!(screened.evidence().unscreened, Some(Reason::ScannerFailed));
+    let edited: Vec<_> = screened.field_edits().iter().map(|field| field.at).collect();
+    assert_eq!((screened.edits().len(), edited), (1, vec![1]));
+    let closed = rules(&[Detector::Email], Redact, None);
+    assert_eq!(asked(&closed, "idp", "[]", &all).expect_err("it does not").reason, Reason::ScannerFailed);
 }
 
 #[test]
