@@ -10,8 +10,9 @@
 //! **Invariant:** what the writer holds in memory between batches is in the log too: open intents are lines of their
 //! own, and the count of refusals that await their summary is in the block line.
 //!
-//! `drain` does not wait for the disk but when it signs a head or opens a segment, once a minute or less: `fdatasync`
-//! of batches runs on a thread of its own (`audit_writer::sync`).
+//! `drain` does not wait for the disk but when it signs a head or opens a segment: `fdatasync` of batches runs on a
+//! thread of its own (`audit_writer::sync`). What a segment that ends has not on disk yet, a second's lines, goes there
+//! first, while the segment takes what comes meanwhile: workers do not stand still for it.
 
 use std::fs::File;
 use std::io;
@@ -60,6 +61,9 @@ pub const FSYNC_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Longest time a written record stays unsynced under `durability = "batch"`.
 const SYNC_INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Bytes of a segment that ends that may be left for `drain` itself to bring to the disk: a few milliseconds.
+const UNSYNCED_MAX: u64 = 1 << 20;
 
 /// Between two looks at the free space, and two counts by tenant for whoever watches.
 const LOOK_INTERVAL_NS: u64 = 1_000_000_000;
@@ -180,7 +184,11 @@ pub struct AuditWriter {
     /// A sealed batch that is not written yet, and how far it drained each ring.
     pending: Option<Vec<u64>>,
     syncer: Syncer,
+    /// The last sync that was asked for, and how much of the segment was there then.
+    asked: (u64, u64),
     synced_ns: u64,
+    /// The segment is full, and a sync of it was asked for.
+    ending: bool,
     head_ns: u64,
     looked_ns: u64,
     dirty: bool,
@@ -335,6 +343,9 @@ impl AuditWriter {
         let full = self.segment.bytes >= self.config.segment_bytes || age >= self.config.segment_age;
         let since_head = Duration::from_nanos(now.mono_ns.saturating_sub(self.head_ns));
         let done = if full && self.head_due {
+            if !self.may_end(now) {
+                return;
+            }
             self.sign_head(now).and_then(|()| self.next_segment(now))
         } else if self.head_due && since_head >= self.config.head_interval {
             self.sign_head(now)
@@ -358,10 +369,23 @@ impl AuditWriter {
         self.dir.replace_head(&line)
     }
 
+    /// Whether so little of the segment is not on disk that it may end: else that is asked for first, once.
+    fn may_end(&mut self, now: Now) -> bool {
+        let (number, bytes) = self.asked;
+        let is_synced = self.syncer.has_ended(number);
+        if self.ending || is_synced && self.segment.bytes - bytes <= UNSYNCED_MAX {
+            return is_synced;
+        }
+        self.ending = true;
+        self.ask_for_sync(now);
+        false
+    }
+
     /// Ends the segment, whose head is signed, and opens the next.
     fn next_segment(&mut self, now: Now) -> io::Result<()> {
         self.segment.file.sync_data()?;
         self.segment = Segment::create(&self.dir, &mut self.chain, (&[], &self.rings), now)?;
+        (self.asked.1, self.ending) = (0, false);
         // Not before: as long as the old segment goes on, its blocks have a cursor for each ring of its header.
         self.past.clear();
         self.health.begun(self.chain.segment());
@@ -382,14 +406,19 @@ impl AuditWriter {
         let due = self.config.durability == Durability::Fsync
             || now.mono_ns.saturating_sub(self.synced_ns) >= SYNC_INTERVAL_NS;
         if self.dirty && due {
-            self.synced_ns = now.mono_ns;
-            self.dirty = false;
-            let positions = self.rings.iter().map(RingReader::head).collect();
-            self.syncer.request(Arc::clone(&self.segment.file), self.batch.keys_to_sync(), positions);
+            self.ask_for_sync(now);
         }
         if self.syncer.failed() {
             self.health.sync_failed();
         }
+    }
+
+    fn ask_for_sync(&mut self, now: Now) {
+        self.synced_ns = now.mono_ns;
+        self.dirty = false;
+        let positions = self.rings.iter().map(RingReader::head).collect();
+        let number = self.syncer.request(Arc::clone(&self.segment.file), self.batch.keys_to_sync(), positions);
+        self.asked = (number, self.segment.bytes);
     }
 }
 

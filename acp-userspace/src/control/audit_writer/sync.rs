@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -16,6 +16,7 @@ struct Job {
     segment: Arc<File>,
     keys: Option<Arc<File>>,
     positions: Vec<u64>,
+    number: u64,
 }
 
 #[derive(Debug, Default)]
@@ -23,11 +24,14 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     failed: AtomicBool,
+    /// The last job that ended, well or not.
+    ended: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     job: Option<Job>,
+    asked: u64,
     stop: bool,
 }
 
@@ -47,13 +51,21 @@ impl Syncer {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Asks for a sync of all that was written so far.
-    pub(super) fn request(&self, segment: Arc<File>, keys: Option<Arc<File>>, positions: Vec<u64>) {
+    /// Asks for a sync of all that was written so far; its number, for [`Self::has_ended`].
+    pub(super) fn request(&self, segment: Arc<File>, keys: Option<Arc<File>>, positions: Vec<u64>) -> u64 {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         // A merged request still owes the key file its sync; segments are synced before they are left.
         let keys = keys.or_else(|| state.job.take().and_then(|job| job.keys));
-        state.job = Some(Job { segment, keys, positions });
+        state.asked += 1;
+        let number = state.asked;
+        state.job = Some(Job { segment, keys, positions, number });
         self.shared.wake.notify_one();
+        number
+    }
+
+    /// Whether that sync, or a later one that it was merged into, is over. Whether it failed is [`Self::failed`]'s to say.
+    pub(super) fn has_ended(&self, number: u64) -> bool {
+        self.shared.ended.load(Ordering::Acquire) >= number
     }
 
     /// Whether any sync failed.
@@ -80,6 +92,7 @@ fn run(shared: &Shared, marks: &[DurableMark]) {
             Ok(()) => marks.iter().zip(job.positions).for_each(|(mark, position)| mark.set(position)),
             Err(_) => shared.failed.store(true, Ordering::Relaxed),
         }
+        shared.ended.store(job.number, Ordering::Release);
     }
 }
 

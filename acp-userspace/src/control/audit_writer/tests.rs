@@ -289,6 +289,37 @@ fn need_b02_segments_turn_by_size_and_go_on_from_each_other() {
     assert_eq!((count(&records, "request"), count(&records, "intent"), count(&records, "outcome")), (30, 1, 1));
 }
 
+/// A ring holds a fraction of a second: who drains it does not wait for a second's lines to reach the disk.
+#[test]
+fn a_segment_ends_when_what_it_holds_is_on_disk_and_takes_what_comes_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = AuditConfig { segment_bytes: 4096, ..config(dir.path()) };
+    let Opened { mut writer, rings, .. } = AuditWriter::open(&config, 1, at(0)).unwrap();
+    let first = writer.chain.segment();
+    let many = UNSYNCED_MAX / 64;
+    let log = |writer: &mut AuditWriter, lines: u64| {
+        for _ in 0..lines {
+            writer.event(at(1), EventKind::Gap, &[("what", Value::Text("a line of a hundred bytes or more"))]);
+        }
+        writer.drain(at(1));
+    };
+    log(&mut writer, many);
+    assert_eq!((writer.chain.segment(), writer.ending), (first, true), "too much to wait for");
+    let asked = writer.asked;
+    while !writer.syncer.has_ended(asked.0) {
+        std::thread::yield_now();
+    }
+    let bytes = writer.segment.bytes;
+    log(&mut writer, 1);
+    assert_eq!((writer.chain.segment(), writer.ending), (first + 1, false));
+    assert!(asked.1 == bytes && bytes > UNSYNCED_MAX);
+    log(&mut writer, 40);
+    assert_eq!(writer.chain.segment(), first + 2, "little is left to the moment");
+    drop(rings);
+    writer.close(at(2)).unwrap();
+    assert_eq!(count(&records(dir.path()), "event"), many as usize + 41);
+}
+
 /// Until the next segment exists, the old one's blocks have a cursor for each ring its header lists: start-up reads
 /// them in that order.
 #[test]
