@@ -187,8 +187,8 @@ pub struct AuditWriter {
     /// The last sync that was asked for, and how much of the segment was there then.
     asked: (u64, u64),
     synced_ns: u64,
-    /// The segment is full, and a sync of it was asked for.
-    ending: bool,
+    /// The segment is full, and this sync of it was asked for. Later ones do not put its end off.
+    ending: Option<u64>,
     head_ns: u64,
     looked_ns: u64,
     dirty: bool,
@@ -371,13 +371,15 @@ impl AuditWriter {
 
     /// Whether so little of the segment is not on disk that it may end: else that is asked for first, once.
     fn may_end(&mut self, now: Now) -> bool {
-        let (number, bytes) = self.asked;
-        let is_synced = self.syncer.has_ended(number);
-        if self.ending || is_synced && self.segment.bytes - bytes <= UNSYNCED_MAX {
-            return is_synced;
+        if let Some(number) = self.ending {
+            return self.syncer.has_ended(number);
         }
-        self.ending = true;
+        let (number, bytes) = self.asked;
+        if self.syncer.has_ended(number) && self.segment.bytes - bytes <= UNSYNCED_MAX {
+            return true;
+        }
         self.ask_for_sync(now);
+        self.ending = Some(self.asked.0);
         false
     }
 
@@ -385,7 +387,7 @@ impl AuditWriter {
     fn next_segment(&mut self, now: Now) -> io::Result<()> {
         self.segment.file.sync_data()?;
         self.segment = Segment::create(&self.dir, &mut self.chain, (&[], &self.rings), now)?;
-        (self.asked.1, self.ending) = (0, false);
+        (self.asked.1, self.ending) = (0, None);
         // Not before: as long as the old segment goes on, its blocks have a cursor for each ring of its header.
         self.past.clear();
         self.health.begun(self.chain.segment());

@@ -83,7 +83,7 @@ pub(super) fn open(config: &AuditConfig, workers: usize, now: Now) -> Result<Ope
         syncer,
         asked: (0, 0),
         synced_ns: now.mono_ns,
-        ending: false,
+        ending: None,
         head_ns: now.mono_ns,
         looked_ns: 0,
         dirty: true,

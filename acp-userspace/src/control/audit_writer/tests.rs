@@ -304,15 +304,18 @@ fn a_segment_ends_when_what_it_holds_is_on_disk_and_takes_what_comes_meanwhile()
         writer.drain(at(1));
     };
     log(&mut writer, many);
-    assert_eq!((writer.chain.segment(), writer.ending), (first, true), "too much to wait for");
     let asked = writer.asked;
+    assert_eq!((writer.chain.segment(), writer.ending), (first, Some(asked.0)), "too much to wait for");
     while !writer.syncer.has_ended(asked.0) {
         std::thread::yield_now();
     }
+    // As a disk that takes longer than the time from one sync to the next: there is always one that has not ended.
+    writer.asked.0 = u64::MAX;
     let bytes = writer.segment.bytes;
     log(&mut writer, 1);
-    assert_eq!((writer.chain.segment(), writer.ending), (first + 1, false));
+    assert_eq!((writer.chain.segment(), writer.ending), (first + 1, None));
     assert!(asked.1 == bytes && bytes > UNSYNCED_MAX);
+    writer.asked.0 = asked.0;
     log(&mut writer, 40);
     assert_eq!(writer.chain.segment(), first + 2, "little is left to the moment");
     drop(rings);
