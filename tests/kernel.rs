@@ -363,11 +363,12 @@ fn an_open_window_that_is_open_to_all_is_not_used_up() {
 #[test]
 fn an_open_window_lets_through_whoever_is_accepted_late() {
     on_every_tier(|world| {
-        let (_client, server, peer, worker) = world.in_an_open_window(Penalty::new(0, 0), |world| {
-            let client = world.connect(OFFENDER).expect("let through");
+        let let_through = world.in_an_open_window(Penalty::new(0, 0), |world| {
+            let client = world.connect(OFFENDER).ok()?;
             let (worker, server, peer) = world.accept();
-            (client, server, peer, worker)
+            Some((client, server, peer, worker))
         });
+        let (_client, server, peer, worker) = let_through.expect("the window is open");
         let since = world.plane.penalties(mono_ns())[0].1.since_ns;
         let mut admit = |after_ns| world.workers[worker].admit(server.as_raw_fd(), peer, since + CYCLE_NS + after_ns);
         let late = if world.tier == Tier::K0 { Admission::Refuse } else { Admission::Accept };
