@@ -59,7 +59,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 fn every_requirement_has_its_tests_and_the_table_names_them_all() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut found = BTreeMap::new();
-    for dir in ["acp-userspace/src", "xtask/src", "tests"] {
+    for dir in ["acp-ebpf/src", "acp-userspace/src", "xtask/src", "tests"] {
         tests_below(&root.join(dir), &mut found);
     }
     let lines: BTreeSet<String> = LINES.iter().map(|line| (*line).to_owned()).collect();
