@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Once;
 
 use anyhow::{Result, bail};
 
@@ -69,23 +70,18 @@ pub(super) fn install(what: &str, packages: &[&str]) -> Result<()> {
     if !can_install() {
         bail!("missing: {what}. On Debian or Ubuntu: sudo {line}");
     }
-    run::step(&format!("installing {what} ({line})"), || {
-        if run::run(&mut apt_install(packages)).is_ok() {
-            return Ok(());
-        }
-        eprintln!("xtask: trying again with fresh package lists");
-        update()?;
-        run::run(&mut apt_install(packages))
-    })
+    refresh_lists();
+    run::step(&format!("installing {what} ({line})"), || run::run(&mut apt_install(packages)))
 }
 
-/// Whether the package could be installed here, from lists that are fetched if there are none.
+/// Whether the package could be installed here.
 pub(super) fn is_available(package: &str) -> bool {
-    let has_candidate = || {
-        let policy = run::output(Command::new("apt-cache").args(["policy", package]));
-        policy.is_some_and(|policy| policy.contains("Candidate: ") && !policy.contains("Candidate: (none)"))
-    };
-    can_install() && (has_candidate() || (update().is_ok() && has_candidate()))
+    if !can_install() {
+        return false;
+    }
+    refresh_lists();
+    let policy = run::output(Command::new("apt-cache").args(["policy", package]));
+    policy.is_some_and(|policy| policy.contains("Candidate: ") && !policy.contains("Candidate: (none)"))
 }
 
 /// Whether a program is found on PATH.
@@ -108,8 +104,15 @@ fn apt_install(packages: &[&str]) -> Command {
     apt
 }
 
-fn update() -> Result<()> {
-    run::run(Command::new("apt-get").args(["update", "-qq"]))
+/// Fetches the package lists, once a run. Those of a machine's image are as old as the image: they name versions that
+/// are gone, or that came before the one wanted. Without a network the old ones may still do.
+fn refresh_lists() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        if run::run(Command::new("apt-get").args(["update", "-qq"])).is_err() {
+            eprintln!("xtask: the package lists could not be fetched; going on with those that are here");
+        }
+    });
 }
 
 fn has_compilers() -> bool {
